@@ -104,12 +104,12 @@ def test_dialogs_and_the_sign_in(browser: Browser, team: Team, ids: dict[str, st
         there.page.screenshot(path=PICTURES / f"commands-wide-{scheme}.png")
         assert serious(there) == []
         there.page.keyboard.press("Escape")
-        expect(there.page.get_by_role("dialog")).to_have_count(0)
+        expect(there.page.locator("dialog")).to_have_count(0)
         there.page.keyboard.press("?")
         expect(there.page.get_by_role("dialog", name="Keyboard")).to_be_visible()
         assert serious(there) == []
         there.page.keyboard.press("Escape")
-        expect(there.page.get_by_role("dialog")).to_have_count(0)
+        expect(there.page.locator("dialog")).to_have_count(0)
         there.page.get_by_role("button", name="Sign out").click()
         expect(there.page.get_by_label("Login link")).to_be_visible()
         there.page.screenshot(path=PICTURES / f"sign-in-wide-{scheme}.png")

@@ -46,7 +46,7 @@ def test_the_link_can_be_pasted(browser: Browser, team: Team) -> None:
     page.goto(team.sidecar.url)
     page.get_by_label("Login link").fill("nonsense")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("this is no login link")
+    expect(page.get_by_role("alert")).to_contain_text("This is not a login link")
     page.get_by_label("Login link").fill(login_link(team.sidecar))
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("navigation", name="Views")).to_be_visible()
@@ -76,7 +76,7 @@ def test_signing_out_revokes_the_token(visit: Visit) -> None:
     there = visit()
     token = there.page.evaluate("sessionStorage.getItem('cco.token')")
     there.page.get_by_role("button", name="Sign out").click()
-    expect(there.page.get_by_role("alert")).to_contain_text("you signed out")
+    expect(there.page.get_by_role("alert")).to_contain_text("You signed out")
     used = Agent("operator", "operator", "", "", token)
     until(lambda: there.sidecar.request("GET", "/api/agents", used).status_code == 401, "the revocation")
 

@@ -234,6 +234,7 @@ def test_the_keyboard_reaches_everything(visit: Visit, agents: Agents) -> None:
     page.keyboard.press("3")
     expect(page.get_by_role("heading", name="Events")).to_be_visible()
     page.keyboard.press("Control+k")
+    expect(page.get_by_label("Command, agent or issue")).to_be_focused()
     page.keyboard.type("debugger")
     page.keyboard.press("Enter")
     expect(page.get_by_role("complementary", name="Agent")).to_contain_text(agents["stuck"].id)
@@ -295,7 +296,7 @@ def test_what_is_read_stays_in_sight_while_output_arrives(visit: Visit, team: Te
     there = visit()
     first = [{"do": "print", "text": "early line", "times": 3000}]
     spawned = team.spawn(
-        "go-specialist", "print", [*first, team.gate("more"), {"do": "print", "text": "late line", "times": 25_000}]
+        "go-specialist", "print", [*first, team.gate("more"), {"do": "print", "text": "late line", "times": 10_000}]
     )
     there.show(f"team?agent={spawned.id}")
     output = there.page.get_by_role("listbox", name="Output")

@@ -29,7 +29,9 @@ def refused(answer: requests.Response, status: int, code: str) -> dict[str, Any]
 
 
 class TestHttp:
-    @pytest.mark.parametrize("path", ["/", "/api", "/api/nothing", "/health/", "/api/context/only-one", "/api//x"])
+    @pytest.mark.parametrize(
+        "path", ["/dashboard", "/api", "/api/nothing", "/health/", "/api/context/only-one", "/api//x"]
+    )
     def test_an_unknown_path(self, sidecar: SidecarProcess, path: str) -> None:
         refused(sidecar.request("GET", path), 404, "REQ_002")
 

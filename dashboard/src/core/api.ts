@@ -47,6 +47,7 @@ export async function request(
   accept = "application/json",
 ): Promise<Response> {
   await settled();
+  if (!token.value) throw new ApiError("nobody is signed in", "", 401);
   const headers: Record<string, string> = { Authorization: `Bearer ${token.value}`, Accept: accept };
   if (body) headers["Content-Type"] = "application/json";
   const used = token.value;

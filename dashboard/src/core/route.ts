@@ -20,6 +20,8 @@ const current = signal<Route>(parse(location.hash));
 // So that a login link, which opens in this tab, leads back to where it was.
 const remember = () => sessionStorage.setItem("cco.place", location.hash || "/");
 addEventListener("hashchange", () => {
+  // A login link, which the session takes.
+  if (location.hash.startsWith("#login=")) return;
   current.value = parse(location.hash);
   remember();
 });

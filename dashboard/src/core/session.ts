@@ -52,12 +52,10 @@ export async function start(): Promise<void> {
   document.addEventListener("visibilitychange", renewInTime);
 }
 
-// A login link that is opened in this tab only changes the hash. This listener comes before that of the route.
-addEventListener("hashchange", (event) => {
+// A login link that is opened in this tab only changes the hash.
+addEventListener("hashchange", () => {
   const code = takeCode();
-  if (!code) return;
-  event.stopImmediatePropagation();
-  void signIn(code);
+  if (code) void signIn(code);
 });
 
 /** Exchanges a login code for a token. Returns why that failed; empty if it did not. */

@@ -16,6 +16,7 @@ export type Options = {
   /** Without a message for this long, the connection counts as dead. */
   silenceMs?: number;
 };
+const RETRY_WEB_SOCKETS_MS = 60_000;
 let webSocketsWork = true;
 
 /** Reads a stream until it ends or `signal` aborts. Resolves with how: `refused` if it never opened. */
@@ -33,7 +34,13 @@ export async function readStream(
     // Refused: by a proxy, or because nothing answers, or because the token is no longer valid.
   }
   const ended = await overFetch(path, params, onMessage, signal, options);
-  if (ended === "closed" && webSocketsWork) webSocketsWork = false;
+  // For this page; the sidecar may only have come back between the two, so the next one tries again after a while.
+  if (ended === "closed" && webSocketsWork) {
+    webSocketsWork = false;
+    setTimeout(() => {
+      webSocketsWork = true;
+    }, RETRY_WEB_SOCKETS_MS);
+  }
   return ended;
 }
 
@@ -56,6 +63,10 @@ function overWebSocket(
   options: Options,
 ): Promise<StreamEnd> {
   return new Promise((resolve) => {
+    if (signal.aborted) {
+      resolve("closed");
+      return;
+    }
     const address = new URL(path + query(params), location.href.replace(/^http/, "ws"));
     const socket = new WebSocket(address, ["cco.v1", `cco.token.${token.value}`]);
     let opened = false;
@@ -70,6 +81,8 @@ function overWebSocket(
       finish();
     };
     const silence = watchSilence(options.silenceMs, close);
+    // Also while it opens.
+    silence.heard();
     signal.addEventListener("abort", close);
     socket.onopen = () => {
       opened = true;

@@ -13,7 +13,7 @@ export type Step = {
   last?: SessionEvent;
 };
 
-/** Pairs the start of each tool call with its end: the oldest open one of the same tool and input. */
+/** Pairs the start of each tool call with its end: the latest open one of the same tool and input. */
 export function steps(events: SessionEvent[]): Step[] {
   const found: Step[] = [];
   const open = new Map<string, Step[]>();
@@ -29,10 +29,12 @@ export function steps(events: SessionEvent[]): Step[] {
         failed: false,
         first: event,
       };
-      open.set(key, [...(open.get(key) ?? []), step]);
+      const waiting = open.get(key) ?? [];
+      waiting.push(step);
+      open.set(key, waiting);
       found.push(step);
     } else if (event.event_type === "post_tool") {
-      const step = open.get(key)?.shift();
+      const step = open.get(key)?.pop();
       if (step) Object.assign(step, { end: at, failed: Boolean(event.error), last: event });
       else
         found.push({

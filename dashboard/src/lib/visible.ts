@@ -6,7 +6,7 @@ const SEQUENCES =
 // Control characters but tab and line feed; marks that turn text around (UAX #9), and others that show nothing. A joiner
 // between two pictures, or two Arabic letters, is part of a word.
 const INVISIBLE =
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]|(?<!\p{Extended_Pictographic}\ufe0f?)\u200d|\u200d(?!\p{Extended_Pictographic})|(?<!\p{Script=Arabic})\u200c|\u200c(?!\p{Script=Arabic})/gu;
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\ufff9-\ufffb]|\u034f|[\u{e0000}-\u{e01ef}]|(?<![\p{Extended_Pictographic}\d#*])[\ufe00-\ufe0f]|(?<!\p{Extended_Pictographic}\ufe0f?)\u200d|\u200d(?!\p{Extended_Pictographic})|(?<!\p{Script=Arabic})\u200c|\u200c(?!\p{Script=Arabic})/gu;
 
 /** Shows every invisible character by its code point. Nothing is removed: a command is shown as it would run. */
 export function visible(text: string): string {

@@ -61,7 +61,8 @@ export class Team {
     this.settling = 0;
     if (ids.length >= MANY) return this.readAgents(1000);
     const found = await Promise.all(ids.map((id) => get<Agent>(`/api/agents/${segment(id)}`).catch(() => null)));
-    this.put(found.filter((agent) => agent !== null));
+    // An event names what its publisher likes.
+    this.put(found.filter((agent, index) => agent?.agent_id === ids[index]) as Agent[]);
   }
 
   /** Progress, usage and queue positions are not announced. */
@@ -116,9 +117,10 @@ export class Team {
       const page = await get<Page<"approvals", Approval>>("/api/approvals", {
         project_id: this.project,
         status: "pending",
-        limit: 1000,
+        limit: 100,
       });
-      if (!this.closed) this.approvals.value = page.approvals;
+      // The oldest first: a new one must not move the others under a pointer.
+      if (!this.closed) this.approvals.value = page.approvals.reverse();
     } catch (error) {
       this.problem.value = (error as Error).message;
     }

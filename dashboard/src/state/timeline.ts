@@ -22,6 +22,9 @@ export type Row = {
   missed?: number;
 };
 
+/** A part of a text keeps the whole of it in memory, unless it is copied. */
+const copied = (text: string): string => structuredClone(text);
+
 export function rowOf(event: Event): Row {
   const { issue_id: issue, ...data } = event.data ?? {};
   return {
@@ -32,7 +35,7 @@ export function rowOf(event: Event): Row {
     publisher: event.publisher,
     issue: typeof issue === "string" ? issue : "",
     correlation: event.correlation_id,
-    summary: Object.keys(data).length > 0 ? oneLine(JSON.stringify(data), 160) : "",
+    summary: Object.keys(data).length > 0 ? copied(oneLine(JSON.stringify(data), 160)) : "",
   };
 }
 
@@ -75,7 +78,7 @@ export class Timeline {
     const missed = gap.missed || 1;
     const summary = gap.missed ? `${gap.missed} events are no longer retained` : "events are no longer retained";
     const row = {
-      id: `gap-${gap.resumed_after}`,
+      id: `gap-${this.version.value}-${gap.resumed_after}`,
       at,
       type: "gap",
       topic: "",

@@ -1,5 +1,5 @@
 // Keys of the whole page. In a field, only those with Ctrl or Command count.
-import { go, set } from "../core/route.ts";
+import { go, set, view } from "../core/route.ts";
 import { helpOpen } from "./help.tsx";
 import { openPalette } from "./palette.tsx";
 
@@ -31,7 +31,19 @@ export function onKeyDown(views: readonly string[]): (event: KeyboardEvent) => v
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
       if (isTyping(event.target)) (event.target as HTMLElement).blur();
-      else set({ agent: "", event: "", session: "", document: "", file: "" });
+      else
+        set({
+          agent: "",
+          event: "",
+          session: "",
+          document: "",
+          file: "",
+          ...(view.value === "issue" && { issue: "" }),
+          a: "",
+          b: "",
+          revision: "",
+          before: "",
+        });
       return;
     }
     if (isTyping(event.target) || document.querySelector("dialog[open]")) return;

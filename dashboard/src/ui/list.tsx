@@ -139,7 +139,7 @@ export function List<T>(props: Props<T>) {
     <div
       class="list"
       ref={box}
-      role="listbox"
+      role={items.length > 0 ? "listbox" : "region"}
       aria-label={props.label}
       aria-activedescendant={shown}
       tabIndex={0}

@@ -8,10 +8,15 @@ const MOST_CHARACTERS = 500_000;
 // Deeper nesting, which only an attack has, would exceed the stack of the parser.
 const TOO_DEEP = /^(?:[ \t]*>){20}|^[ \t]{60,}(?:[-*+]|\d+[.)]) /m;
 
+/** The time of the parser grows with the square of the marks in a paragraph or table. */
+const isDense = (block: string): boolean =>
+  block.length > 1000 && (block.match(/[*_~`[]/g) ?? []).length + (block.match(/\|/g) ?? []).length / 10 > 800;
+
 export function Markdown({ text }: { text: string }) {
   const shown = visible(text.slice(0, MOST_CHARACTERS));
   try {
-    if (!TOO_DEEP.test(shown)) return <div class="markdown">{blocks(lexer(shown))}</div>;
+    if (!TOO_DEEP.test(shown) && !shown.split(/\n\s*\n/).some(isDense))
+      return <div class="markdown">{blocks(lexer(shown))}</div>;
   } catch {
     // The parser gave up.
   }

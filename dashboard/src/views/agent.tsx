@@ -128,11 +128,20 @@ function Log({ agent }: { agent: Agent }) {
     };
     const read = async () => {
       for (;;) {
-        await readStream(path, { follow: true, tail: TAIL }, receive, abort.signal, { silenceMs: SILENCE_MS });
+        await readStream(path, { follow: true, tail: TAIL }, receive, abort.signal, {
+          silenceMs: SILENCE_MS,
+          onRefused: (error) => {
+            if (error.status >= 400 && error.status < 500) {
+              setState(error.message);
+              abort.abort();
+            }
+          },
+        });
         const current = await get<Agent>(`/api/agents/${segment(agent.agent_id)}`).catch(() => null);
         if (abort.signal.aborted || (current && !isActive(current))) return;
         resuming = true;
         await new Promise((resolve) => setTimeout(resolve, 1000));
+        if (abort.signal.aborted) return;
       }
     };
     void read();

@@ -11,15 +11,17 @@ type Data = { [key: string]: Json };
 const isObject = (value: Json | undefined): value is Data =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Returns the command that an approval is about, as it would be run; empty if it names none. */
-export function commandOf(data: Data | undefined): string {
-  for (const place of [data, data?.tool_input, data?.input]) {
-    if (!isObject(place)) continue;
-    const command = place.command;
-    if (typeof command === "string") return command;
-    if (Array.isArray(command)) return command.map((word) => quoted(String(word))).join(" ");
-  }
-  return "";
+/** Returns the commands that an approval is about, as they would be run: all that it names, so that none hides another. */
+export function commandsOf(data: Data | undefined): string[] {
+  const places = [data, data?.tool_input, data?.input].filter(isObject);
+  const found = places.map(({ command }) =>
+    Array.isArray(command)
+      ? command.map((word) => quoted(String(word))).join(" ")
+      : typeof command === "string"
+        ? command
+        : "",
+  );
+  return [...new Set(found.filter(Boolean))];
 }
 
 const quoted = (word: string): string => (/^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
@@ -32,7 +34,7 @@ export function diffOf(data: Data | undefined): string {
 
 export function ApprovalCard({ approval, onAnswered }: { approval: Approval; onAnswered(): void }) {
   const [comment, setComment] = useState("");
-  const command = commandOf(approval.data);
+  const commands = commandsOf(approval.data);
   const given = diffOf(approval.data);
   const spawn = approval.data?.spawn;
   const answer = async (approved: boolean) => {
@@ -53,12 +55,12 @@ export function ApprovalCard({ approval, onAnswered }: { approval: Approval; onA
         , <Time at={approval.created_at} />
       </p>
       {isObject(spawn) && <Spawn spawn={spawn} />}
-      {command && (
+      {commands.map((command) => (
         <>
           <h3>Command</h3>
           <Text label="Command">{command}</Text>
         </>
-      )}
+      ))}
       {given ? (
         <UnifiedDiff text={given} label="The change that it is about" />
       ) : (
@@ -66,7 +68,7 @@ export function ApprovalCard({ approval, onAnswered }: { approval: Approval; onA
       )}
       {approval.data && (
         <details>
-          <summary>All that it says</summary>
+          <summary>Full request</summary>
           <JsonText value={approval.data} label="Data of the approval" />
         </details>
       )}
@@ -104,7 +106,7 @@ function Changes({ agent }: { agent: string }) {
   if (!value?.diff && !value?.untracked_files?.length) return <Problem text={problem} />;
   return (
     <details open={Boolean(value.diff) && value.diff.length < 4000}>
-      <summary>What it has changed so far</summary>
+      <summary>Changes so far</summary>
       <DiffOf value={value} />
     </details>
   );

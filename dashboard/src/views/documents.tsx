@@ -306,6 +306,8 @@ function Content({ document, revision, before }: { document: DocumentRecord; rev
 }
 
 function indented(text: string): string {
+  // Indenting deep nesting makes it a thousand times as long.
+  if (text.length > 200_000 || /[[{](?:\s*[[{]){30}/.test(text)) return text;
   try {
     // Only if nothing is lost: large numbers, trailing zeros and repeated keys would be.
     const value = JSON.parse(text);

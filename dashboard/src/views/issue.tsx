@@ -1,5 +1,5 @@
 // One issue: who worked on it and what they decided, how work was handed on, what it cost.
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { get, segment } from "../core/api.ts";
 import { link, params, project, set } from "../core/route.ts";
 import type { Agent, Approval, Event, Page, Result } from "../core/types.ts";
@@ -108,7 +108,10 @@ function IssuePanel({ issue, agents }: { issue: string; agents: Agent[] }) {
   // Again whenever the agents of the issue change.
   const key = `${issue} ${agents.map((agent) => `${agent.agent_id}${agent.status}${agent.result_id}`).join()}`;
   const { value, problem } = useLoaded(key, (signal) => load(issue, agents, signal));
-  const last = useMemo(() => ({ value }), [value]).value;
+  const [last, setLast] = useState<Loaded>();
+  useEffect(() => {
+    if (value) setLast(value);
+  }, [value]);
   const { a, b } = params.value;
   const results = last?.results ?? [];
   const chosen = [a, b].map((id) => results.find((result) => result.id === id));

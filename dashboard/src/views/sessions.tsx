@@ -109,25 +109,31 @@ function SessionPanel({ id }: { id: string }) {
   const [session, setSession] = useState<Session>();
   const [problem, setProblem] = useState("");
   const path = `/api/sessions/${segment(id)}`;
+  const known = useRef<SessionEvent[]>([]);
+  const loading = useRef({ runs: false, again: false });
   const more = async () => {
+    // One at a time; what is asked for meanwhile is looked at afterwards.
+    loading.current.again = true;
+    if (loading.current.runs) return;
+    loading.current.runs = true;
     try {
-      setSession(await get<Session>(path, own));
-      let known = events;
-      for (;;) {
-        const page = await get<{ events: SessionEvent[]; more_available?: boolean }>(`${path}/events`, {
-          ...own,
-          after: known.at(-1)?.sequence ?? 0,
-          limit: 1000,
-        });
-        const last = known.at(-1)?.sequence ?? 0;
-        known = known.concat(page.events.filter((event) => event.sequence > last));
-        if (!page.more_available || page.events.length === 0) break;
+      while (loading.current.again) {
+        loading.current.again = false;
+        setSession(await get<Session>(path, own));
+        for (;;) {
+          const last = known.current.at(-1)?.sequence ?? 0;
+          const params = { ...own, after: last, limit: 1000 };
+          const page = await get<{ events: SessionEvent[]; more_available?: boolean }>(`${path}/events`, params);
+          known.current = known.current.concat(page.events.filter((event) => event.sequence > last));
+          if (!page.more_available || page.events.length === 0) break;
+        }
+        setEvents(known.current);
       }
-      setEvents(known);
       setProblem("");
     } catch (error) {
       setProblem((error as Error).message);
     }
+    loading.current.runs = false;
   };
   const connected = shared.value?.live.state.value;
   useEffect(() => void more(), [connected]);
@@ -274,7 +280,7 @@ function ToolCall({ step }: { step: Step }) {
 /** A bar for each step, over the time of the session. */
 function Over({ steps: all }: { steps: Step[] }) {
   const first = all[0]?.start ?? 0;
-  const last = Math.max(...all.map((step) => (Number.isNaN(step.end) ? Date.now() : step.end)), first + 1);
+  const last = all.reduce((most, step) => Math.max(most, Number.isNaN(step.end) ? Date.now() : step.end), first + 1);
   const place = (at: number) => ((at - first) / (last - first)) * 100;
   return (
     <ol class="over">

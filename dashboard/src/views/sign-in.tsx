@@ -13,7 +13,9 @@ export function SignIn() {
   const submit = async (event: Event) => {
     event.preventDefault();
     const code = codeIn(typed);
-    setProblem(code ? await signIn(code) : "this is no login link; expected what 'cco dashboard --print' prints");
+    setProblem(
+      code ? await signIn(code) : "this is not a login link; paste the one that 'cco dashboard --print' prints",
+    );
   };
   const reason = problem || endedBecause.value;
   return (
@@ -21,7 +23,7 @@ export function SignIn() {
       <h1>Orchestration sidecar</h1>
       {reason && (
         <p class="problem" role="alert">
-          You are not signed in: {visible(reason)}.
+          {visible(reason.slice(0, 1).toUpperCase() + reason.slice(1))}.
         </p>
       )}
       <p>On the machine of the sidecar, run</p>

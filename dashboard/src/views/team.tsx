@@ -17,7 +17,7 @@ import { LastLine } from "./last-line.tsx";
 type Row = Agent | { heading: Group; name: string; agents: number };
 
 const NAMES: Record<Group, string> = { attention: "Needs attention", active: "Active", finished: "Finished" };
-const ROW = 52;
+const ROW = 60;
 
 const isHeading = (row: Row): row is Exclude<Row, Agent> => "heading" in row;
 

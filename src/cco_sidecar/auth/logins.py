@@ -12,8 +12,8 @@ from cco_sidecar.core.errors import SidecarError, invalid_token
 from cco_sidecar.core.principal import Principal
 
 CODE_SECONDS = 120
-# The most codes that wait; the oldest is forgotten first.
-_WAITING = 100
+# The most codes that wait, of the operator and of browser sessions each; the oldest is forgotten first.
+_WAITING = 50
 
 
 class LoginCode(NamedTuple):
@@ -30,21 +30,23 @@ class Logins:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._waiting: OrderedDict[str, LoginCode] = OrderedDict()
+        self._by_operator: OrderedDict[str, LoginCode] = OrderedDict()
+        self._by_browsers: OrderedDict[str, LoginCode] = OrderedDict()
 
     def create(self, principal: Principal) -> LoginCode:
         """Makes a code for the operator, or for another tab of a browser session."""
         now = self._clock.seconds()
         made = LoginCode(secrets.token_urlsafe(32), now + CODE_SECONDS, principal.signed_in_at or now)
-        self._waiting[made.code] = made
-        if len(self._waiting) > _WAITING:
-            self._waiting.popitem(last=False)
+        waiting = self._by_browsers if principal.is_browser else self._by_operator
+        waiting[made.code] = made
+        if len(waiting) > _WAITING:
+            waiting.popitem(last=False)
         security_log.record("login_code_created", by="dashboard" if principal.is_browser else "operator")
         return made
 
     def redeem(self, code: str) -> LoginCode:
         """Returns what a code stands for, and forgets it. Raises SidecarError (AUTH_001)."""
-        known = self._waiting.pop(code, None)
+        known = self._by_operator.pop(code, None) or self._by_browsers.pop(code, None)
         if known is None or known.expires_at <= self._clock.seconds():
             security_log.refused("login_refused")
             raise refused_code()

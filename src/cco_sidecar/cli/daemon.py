@@ -34,9 +34,10 @@ def command() -> None:
 def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     """Start the sidecar in the background and wait until it is ready. As the program of a container, stay in the
     foreground and listen on all interfaces."""
-    if is_default(ctx, "dashboard_port", **flags):
-        flags["dashboard_port"] = DASHBOARD_PORT
     settings = settings_of(ctx, service=True, **flags)
+    if is_default(ctx, "dashboard_port", **flags) and DASHBOARD_PORT not in (settings.port, settings.real_grpc_port):
+        flags["dashboard_port"] = DASHBOARD_PORT
+        settings = settings_of(ctx, service=True, **flags)
     if process.is_all_of_container():
         if is_default(ctx, "host", **flags):
             # Whoever publishes a port of a container reaches it through another interface than the loopback.
@@ -79,9 +80,10 @@ def install(ctx: click.Context, only_print: bool) -> None:
     """Install a systemd user unit for the sidecar, with the current settings."""
     settings = settings_of(ctx, service=True)
     cco = Path(sys.executable).with_name("cco")
-    program = [str(cco)] if cco.exists() else [sys.executable, "-m", "cco_sidecar.cli.main"]
+    program = [str(cco)] if cco.exists() else [sys.executable, "-P", "-m", "cco_sidecar.cli.main"]
     given = {name: getattr(settings, name) for name in ("host", "port", "storage", "project_root")}
-    given["dashboard_port"] = settings.dashboard_port or DASHBOARD_PORT
+    if settings.dashboard_port or DASHBOARD_PORT not in (settings.port, settings.real_grpc_port):
+        given["dashboard_port"] = settings.dashboard_port or DASHBOARD_PORT
     # systemd does not inherit this environment. The PATH is used to find the agents' programs.
     kept = {name: text for name, text in sorted(os.environ.items()) if name == "PATH" or name.startswith(OWN_SETTINGS)}
     unit = _UNIT.format(

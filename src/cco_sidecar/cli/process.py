@@ -19,7 +19,8 @@ import psutil
 from cco_sidecar.core.environment import LIFELINE, OWN_SETTINGS
 from cco_sidecar.storage.files import is_in_use
 
-_CCO = (sys.executable, "-m", "cco_sidecar.cli.main")
+# -P: the working directory is often the repository, whose files must not be imported.
+_CCO = (sys.executable, "-P", "-m", "cco_sidecar.cli.main")
 # What `docker run --init` and images put in front of their program.
 _INIT_PROGRAMS = frozenset({"catatonit", "docker-init", "dumb-init", "tini"})
 _READY = "CCO_SIDECAR_READY_FD"

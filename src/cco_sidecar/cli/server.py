@@ -212,8 +212,8 @@ def dashboard_lines(settings: Settings) -> Iterator[str]:
         return
     if settings.dashboard_port is not None and known.dashboard != settings.dashboard_url:
         yield (
-            f"warning: port {settings.dashboard_port} is in use by another program, so the dashboard is not there; "
-            "choose another with --dashboard-port"
+            f"warning: port {settings.dashboard_port} could not be opened, so the dashboard is not there; the log says "
+            "why; choose another with --dashboard-port"
         )
     yield f"the dashboard is on {known.dashboard}; open it with 'cco dashboard'"
 

@@ -21,6 +21,12 @@ class Projects:
         """The directories by name; that of the default project has an empty one."""
         return {name: str(root) for name, root in self._roots.items()} | {"": str(self.root(self.default))}
 
+    def foreign_to(self, root: Path) -> list[Path]:
+        """Returns the directories of other projects, unless one of the two contains the other."""
+        others = [Path(each) for each in self.directories.values()]
+        related = [root, *root.parents]
+        return [each for each in others if each not in related and not each.is_relative_to(root)]
+
     def root(self, project: str) -> Path:
         """Returns the directory of a project. Raises SidecarError (PRJ_001) if the project is not configured.
 

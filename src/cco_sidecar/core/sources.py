@@ -42,6 +42,8 @@ def load(
     settings = Settings(**given, config_file=config.expanduser().absolute() if config else None)
     if settings.port and settings.real_grpc_port == settings.port:
         raise SettingsError(f"sidecar.grpc_port: {settings.port} is the REST port; expected another one")
+    if settings.dashboard_port is not None and settings.dashboard_port == settings.real_grpc_port:
+        raise SettingsError(f"dashboard.port: {settings.dashboard_port} is the gRPC port; expected another one")
     return settings
 
 

@@ -27,6 +27,11 @@ _MAX_CONNECTIONS = 16_384
 _BACKLOG = 2048
 
 
+def _most_connections() -> int:
+    """Half of the descriptors; the rest is for gRPC, files and agents."""
+    return min(_MAX_CONNECTIONS, max(_LEAST_CONNECTIONS, descriptors.soft_limit() // 2))
+
+
 class _Server(uvicorn.Server):
     """Does not handle signals: they belong to the process, not to one of its two servers."""
 
@@ -79,10 +84,10 @@ class HttpServer:
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
-    def start(self, app: ASGI) -> None:
-        # Use half of the descriptors; the rest is for gRPC, files and agents.
-        most = min(_MAX_CONNECTIONS, max(_LEAST_CONNECTIONS, descriptors.soft_limit() // 2))
-        connections = {"connections_of_server": Connections(most)}
+    def start(self, app: ASGI, shared: Connections | None = None) -> None:
+        """``shared``: the connections of another port, with which this one shares its limit."""
+        self.connections = shared or Connections(_most_connections())
+        connections = {"connections_of_server": self.connections}
         protocol = type("Connection", (Connection,), connections)
         config = uvicorn.Config(
             app,

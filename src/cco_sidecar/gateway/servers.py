@@ -36,10 +36,10 @@ class HttpServers:
         if settings.dashboard_port is not None and settings.dashboard_port != self._api.port:
             try:
                 self._dashboard = HttpServer(settings, port=settings.dashboard_port)
-            except SettingsError:
+            except SettingsError as problem:
                 self._warning = (
-                    f"port {settings.dashboard_port} is in use by another program, so the dashboard is only on port "
-                    f"{self._api.port}; choose another with --dashboard-port"
+                    f"cannot open port {settings.dashboard_port} for the dashboard, which is only on port "
+                    f"{self._api.port}: {problem.__cause__}; choose another with --dashboard-port"
                 )
 
     @property
@@ -52,7 +52,7 @@ class HttpServers:
             log.warning("%s", self._warning)
         self._api.start(gateway)
         if self._dashboard is not None:
-            self._dashboard.start(gateway)
+            self._dashboard.start(gateway, self._api.connections)
         if self._orchestrator is not None:
             self._orchestrator.start(handlers, tokens)
 

@@ -108,8 +108,11 @@ class GitRepository:
                 raise GitFailed(f"cannot read the repository of {self.root}", str(problem)) from problem
         return self.layout
 
-    def run(self, *arguments: str, given: bytes = b"", timeout: float = TIMEOUT_SECONDS) -> Done:
-        """Runs a git command in ``root``; ``given`` is its stdin, ``timeout`` is in seconds.
+    def run(
+        self, *arguments: str, given: bytes = b"", timeout: float = TIMEOUT_SECONDS, cut_at: int | None = None
+    ) -> Done:
+        """Runs a git command in ``root``; ``given`` is its stdin, ``timeout`` is in seconds. With ``cut_at``, at most
+        so many bytes of its output are read.
 
         Raises GitFailed if git is missing, times out or prints too much, or if the repository changes while it runs.
         """
@@ -121,7 +124,7 @@ class GitRepository:
             "GIT_OBJECT_DIRECTORY": str(self.layout.common_dir / "objects"),
         }
         if not self._foreign:
-            return _run(arguments, self.root, environment, timeout, self.layout, given)
+            return _run(arguments, self.root, environment, timeout, self.layout, given, cut_at)
         until = time.monotonic() + timeout
         for _ in range(_ATTEMPTS):
             # An agent may replace a part of the repository with a link after our check and restore it before the next.
@@ -130,7 +133,7 @@ class GitRepository:
                 break
             require_own(self.layout, self._foreign)
             left = max(0.0, until - time.monotonic())
-            done = _run(arguments, self.root, environment, left, self.layout, given)
+            done = _run(arguments, self.root, environment, left, self.layout, given, cut_at)
             if state_of(self.layout) == before:
                 return done
         raise GitFailed(f"the repository of {self.root} changed while git read it")
@@ -319,6 +322,7 @@ def _run(
     timeout: float,
     layout: Layout | None,
     given: bytes = b"",
+    cut_at: int | None = None,
 ) -> Done:
     command = [program(), *arguments]
     try:
@@ -337,7 +341,9 @@ def _run(
     except OSError as problem:
         raise GitFailed(f"cannot run git in {directory}: {problem.strerror}") from problem
     try:
-        output, said = _read(process, command[1], timeout, layout)
+        output, said = _read(process, command[1], timeout, layout, cut_at)
+        if cut_at is not None and len(output) == cut_at:
+            process.kill()
         return Done(process.wait(), output, said.decode(errors="replace").strip())
     finally:
         process.kill()
@@ -347,8 +353,10 @@ def _run(
                 pipe.close()
 
 
-def _read(process: subprocess.Popen[bytes], name: str, timeout: float, layout: Layout | None) -> tuple[bytes, bytes]:
-    """Reads stdout and stderr to the end. Raises GitFailed."""
+def _read(
+    process: subprocess.Popen[bytes], name: str, timeout: float, layout: Layout | None, cut_at: int | None = None
+) -> tuple[bytes, bytes]:
+    """Reads stdout and stderr to the end, or ``cut_at`` bytes of stdout. Raises GitFailed."""
     assert process.stdout is not None and process.stderr is not None
     output, said = bytearray(), bytearray()
     started = time.monotonic()
@@ -371,6 +379,8 @@ def _read(process: subprocess.Popen[bytes], name: str, timeout: float, layout: L
                     selector.unregister(key.fd)
                 elif key.data is output or len(said) < _MAX_STDERR_BYTES:
                     key.data.extend(block)
+            if cut_at is not None and len(output) >= cut_at:
+                return bytes(output[:cut_at]), bytes(said)
             if len(output) > MAX_OUTPUT_BYTES:
                 raise GitFailed(f"git {name} printed more than {MAX_OUTPUT_BYTES} bytes")
     return bytes(output), bytes(said)

@@ -7,13 +7,14 @@ its environment, limits and sandbox. The git commands that the sidecar itself ru
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from cco_sidecar.core.errors import spawn_failed
 from cco_sidecar.repository import git
-from cco_sidecar.repository.git import GitRepository
+from cco_sidecar.repository.git import Done, GitRepository
 from cco_sidecar.repository.layout import GitFailed, small_file
 from cco_sidecar.repository.masking import is_secret_file
 from cco_sidecar.storage.files import sync_directory
@@ -36,14 +37,17 @@ test ! -x "$hook" || {
   "$hook" "$(printf '%040d' 0)" "$(git rev-parse HEAD)" 1 || fail "the hook post-checkout"
 }
 """
+# So many times what is wanted of a diff is read, because files of secrets are left out of it.
+_READ = 32
 
 
 class Repository:
     """The repository that worktrees are created from. Its methods block. Raises SidecarError (AGT_001) if there is no
     repository, or if git cannot be run."""
 
-    def __init__(self, root: Path, scratch: Path) -> None:
-        self._git = GitRepository(root, scratch)
+    def __init__(self, root: Path, scratch: Path, foreign: Sequence[Path] = ()) -> None:
+        """``foreign``: directories whose contents must not be exposed."""
+        self._git = GitRepository(root, scratch, foreign)
         try:
             found = self._git.open()
         except GitFailed as problem:
@@ -51,6 +55,11 @@ class Repository:
         if found is None:
             raise spawn_failed(f"{root.name} is not a git repository; isolation 'worktree' needs one")
         self._layout = found
+
+    @property
+    def common_dir(self) -> Path:
+        """The directory that all worktrees of the repository share."""
+        return self._layout.common_dir
 
     def commit_of(self, reference: str) -> str:
         """Returns the commit that a branch or another reference names; empty if there is none."""
@@ -89,15 +98,19 @@ class Repository:
         """Returns the files that git neither knows nor ignores."""
         return sorted(filter(None, self._run("ls-files", "--others", "--exclude-standard", "-z")[1].split("\0")))
 
-    def diff(self, base: str) -> bytes:
-        """Returns what differs from a commit, committed or not, as ``git diff`` prints it, without files of secrets."""
-        secret = [name for names in self.changed_files(base).values() for name in names if is_secret_file(name)]
-        without = [f":(exclude,top,literal){name}" for name in secret]
-        _, text = self._run(
-            "diff", "--no-color", "--no-renames", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty",
-            base, "--", ":(top)", *without,
-        )  # fmt: skip
-        return os.fsencode(text)
+    def diff(self, base: str, most: int) -> bytes:
+        """Returns up to ``most`` bytes of what differs from a commit, committed or not, as ``git diff`` prints it.
+
+        Files of secrets are left out, and large ones are only named.
+        """
+        options = ("--no-renames", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", base, "--")
+        names = self._output("diff", "--name-only", "-z", *options).split(b"\0")
+        large = ("-c", f"core.bigFileThreshold={most}")
+        text = self._output(*large, "diff", "--no-color", *options, cut_at=_READ * most)
+        # Each part begins with this line, and no other line does: those of a file begin with a sign.
+        parts = re.split(rb"(?m)^(?=diff --)", text)
+        kept = [part for name, part in zip(names, parts[1:], strict=False) if not is_secret_file(os.fsdecode(name))]
+        return b"".join(kept)[:most]
 
     def forget_worktree(self, path: Path) -> None:
         """Removes the repository's administrative files of the worktree at ``path``."""
@@ -122,11 +135,17 @@ class Repository:
         return self._run(*arguments)[0] == 0
 
     def _run(self, *arguments: str) -> tuple[int, str]:
+        done = self._done(*arguments)
+        return done.code, os.fsdecode(done.output)
+
+    def _output(self, *arguments: str, cut_at: int | None = None) -> bytes:
+        return self._done(*arguments, cut_at=cut_at).output
+
+    def _done(self, *arguments: str, cut_at: int | None = None) -> Done:
         try:
-            done = self._git.run(*arguments)
+            return self._git.run(*arguments, cut_at=cut_at)
         except GitFailed as problem:
             raise spawn_failed(str(problem)) from problem
-        return done.code, os.fsdecode(done.output)
 
 
 def begin(root: Path, path: Path, scratch: Path) -> None:
@@ -195,12 +214,19 @@ def remove(root: Path, path: Path, branch: str, scratch: Path) -> bool:
     return not path.exists()
 
 
-def diff(root: Path, path: Path, branch: str, scratch: Path) -> tuple[bytes, list[str]]:
-    """Returns the diff of the worktree against the commit that its branch left the checked-out one at, and the files
-    that git does not know; empty if that commit cannot be determined."""
-    base = Repository(root, scratch).fork_point(branch)
-    own = Repository(path, scratch)
-    return (own.diff(base), own.untracked_files()) if base else (b"", [])
+def diff(
+    root: Path, path: Path, branch: str, scratch: Path, foreign: Sequence[Path], most: int
+) -> tuple[bytes, list[str]]:
+    """Returns up to ``most`` bytes of the diff of the worktree against the commit at which its branch left the
+    checked-out one, and the files that git does not know; empty if that commit cannot be determined.
+
+    Raises SidecarError (AGT_001), also when the agent has replaced its repository.
+    """
+    main, own = Repository(root, scratch), Repository(path, scratch, foreign)
+    if own.common_dir != main.common_dir:
+        raise spawn_failed(f"{path.name} is no longer a worktree of {root.name}")
+    base = main.fork_point(branch)
+    return (own.diff(base, most), own.untracked_files()) if base else (b"", [])
 
 
 def changed_files(root: Path, path: Path, branch: str, scratch: Path) -> dict[str, list[str]]:

@@ -26,6 +26,7 @@ class Worktrees:
     def __init__(self, storage: Path, projects: Projects, prefix: str) -> None:
         self._directory = storage / "worktrees"
         self._scratch = storage / "git"
+        self._projects = projects
         self._root = projects.root
         self._prefix = prefix
         self._locks = KeyedSemaphore[str]()
@@ -81,13 +82,14 @@ class Worktrees:
         root = self._root(agent.project_id)
         return worktree.changed_files(root, Path(agent.worktree), agent.branch, self._scratch)
 
-    def diff(self, agent: Agent) -> tuple[bytes, list[str]]:
-        """Returns the diff of the agent's worktree, and the files that git does not know; empty without a worktree.
-        Blocking. Raises SidecarError."""
+    def diff(self, agent: Agent, most: int) -> tuple[bytes, list[str]]:
+        """Returns up to ``most`` bytes of the diff of the agent's worktree, and the files that git does not know; empty
+        without a worktree. Blocking. Raises SidecarError."""
         if not self._owns(agent):
             return b"", []
         root = self._root(agent.project_id)
-        return worktree.diff(root, Path(agent.worktree), agent.branch, self._scratch)
+        foreign = self._projects.foreign_to(root)
+        return worktree.diff(root, Path(agent.worktree), agent.branch, self._scratch, foreign, most)
 
     async def tidy(self, agent: Agent) -> bool:
         """Removes the worktree if its work is merged, and returns whether it did. The caller holds the lock, or the

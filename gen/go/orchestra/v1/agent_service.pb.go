@@ -2503,7 +2503,8 @@ func (x *StreamAgentLogsRequest) GetAttempt() int32 {
 // A batch of lines. A new batch starts after about 512 KiB.
 type StreamAgentLogsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the order in which they were written.
+	// In the order in which they were written. Empty when the agent has written nothing for 15 seconds
+	// (with `follow`).
 	Lines         []*LogLine `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2891,8 +2892,8 @@ type GetAgentDiffResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// ID of the agent.
 	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	// Unified diff (git-diff(1)) with secrets masked, at most 512 KiB; empty when nothing changed or the
-	// agent has no worktree.
+	// Unified diff (git-diff(1)) with secrets masked, at most 128 KiB; empty when nothing changed or the
+	// agent has no worktree. Larger files, and those of secrets, are left out.
 	Diff string `protobuf:"bytes,2,opt,name=diff,proto3" json:"diff,omitempty"`
 	// True when the diff was longer and is cut.
 	Truncated bool `protobuf:"varint,3,opt,name=truncated,proto3" json:"truncated,omitempty"`

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Iterator
+from itertools import groupby
 
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.repository import masking
@@ -10,27 +13,62 @@ from cco_sidecar.runners.worktrees import Worktrees
 from cco_sidecar.services.agents.read import AgentReader, require_own_logs
 from orchestra.v1.agent_service_pb2 import Agent, GetAgentDiffResponse
 
-MAX_DIFF_BYTES = 512 * 1024
+# Agents decide what is in it, and all of it is searched for secrets, which takes a second for the worst.
+MAX_DIFF_BYTES = 128 * 1024
 MAX_UNTRACKED = 1000
+# Lines of a PEM file (RFC 7468) whose beginning is not in the hunk.
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{60,76}={0,2}\n?){2,}")
 
 
-async def agent_diff(
-    reader: AgentReader, worktrees: Worktrees, agent_id: str, principal: Principal
-) -> GetAgentDiffResponse:
-    """Returns the diff of an agent's worktree; empty without one. Raises SidecarError: AGT_001 if git cannot be run,
-    AGT_004, AUTH_003."""
-    agent = (await reader.get(agent_id, principal)).agent
-    require_own_logs(principal, agent)
-    return await asyncio.to_thread(_diff, worktrees, agent)
+class Diffs:
+    """Makes one diff at a time, so that threads are left for others."""
+
+    def __init__(self, reader: AgentReader, worktrees: Worktrees) -> None:
+        self._reader = reader
+        self._worktrees = worktrees
+        self._one = asyncio.Semaphore(1)
+
+    async def of(self, agent_id: str, principal: Principal) -> GetAgentDiffResponse:
+        """Returns the diff of an agent's worktree; empty without one. Raises SidecarError: AGT_001 if git cannot be
+        run, AGT_004, AUTH_003."""
+        agent = (await self._reader.get(agent_id, principal)).agent
+        require_own_logs(principal, agent)
+        async with self._one:
+            return await asyncio.to_thread(self._diff, agent)
+
+    def _diff(self, agent: Agent) -> GetAgentDiffResponse:
+        diff, untracked = self._worktrees.diff(agent, MAX_DIFF_BYTES)
+        cut = len(diff) == MAX_DIFF_BYTES
+        if cut:
+            diff = diff[: diff.rfind(b"\n") + 1]
+        return GetAgentDiffResponse(
+            agent_id=agent.agent_id,
+            diff=masked(diff.decode(errors="replace")),
+            truncated=cut,
+            untracked_files=untracked[:MAX_UNTRACKED],
+        )
 
 
-def _diff(worktrees: Worktrees, agent: Agent) -> GetAgentDiffResponse:
-    diff, untracked = worktrees.diff(agent)
-    cut = len(diff) > MAX_DIFF_BYTES
-    if cut:
-        # At the end of a line; what a secret is cut in half in is masked like a whole one.
-        diff = diff[: diff.rfind(b"\n", 0, MAX_DIFF_BYTES) + 1]
-    text = masking.mask(diff.decode(errors="replace"))
-    return GetAgentDiffResponse(
-        agent_id=agent.agent_id, diff=text, truncated=cut, untracked_files=untracked[:MAX_UNTRACKED]
-    )
+def masked(diff: str) -> str:
+    """Masks the secrets of a unified diff: in what stood before a change, in what stands after it, and in the lines of
+    the change alone; without the signs of the lines, which no rule knows."""
+    lines = diff.splitlines(keepends=True)
+    for signs in ("- ", "+ ", "-", "+"):
+        lines = list(_masked_lines(lines, frozenset(signs)))
+    return "".join(lines)
+
+
+def _masked_lines(lines: list[str], signs: frozenset[str]) -> Iterator[str]:
+    for searched, group in groupby(lines, lambda line: line[0] in signs):
+        run = list(group)
+        text = "".join(line[1:] for line in run)
+        clean = _BASE64.sub(f"{masking.MASK}\n", masking.mask(text)) if searched else text
+        after = clean.splitlines(keepends=True)
+        if clean == text:
+            yield from run
+        elif len(after) == len(run):
+            yield from (line[0] + changed for line, changed in zip(run, after, strict=True))
+        else:
+            # A secret of several lines became one.
+            sign = min(line[0] for line in run if line[0] != " ") if any(line[0] != " " for line in run) else " "
+            yield from (sign + changed for changed in after)

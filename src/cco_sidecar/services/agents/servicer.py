@@ -10,13 +10,14 @@ from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
 from cco_sidecar.core.clock import Clock, timestamp
-from cco_sidecar.core.errors import SidecarError, not_found
+from cco_sidecar.core.errors import SidecarError, not_found, permission_denied
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.core.services import services
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.core.suggestions import nearest
-from cco_sidecar.services.agents import acts, diff, logs, spawn, tokens
+from cco_sidecar.services.agents import acts, logs, spawn, tokens
 from cco_sidecar.services.agents.access import check_access, principal_of
+from cco_sidecar.services.agents.diff import Diffs
 from cco_sidecar.services.agents.read import AgentReader
 from cco_sidecar.storage.base import AgentStore
 from cco_sidecar.supervision.supervision import Supervision
@@ -48,6 +49,7 @@ class AgentServicer:
         self._policies = policies(services())
         self._clock = clock
         self._logins = Logins(clock)
+        self._diffs = Diffs(self._reader, supervision.launcher.worktrees)
         self._dashboard_url = settings.dashboard_url
 
     async def SpawnAgent(self, request: pb.SpawnAgentRequest, principal: Principal) -> pb.SpawnAgentResponse:
@@ -116,7 +118,7 @@ class AgentServicer:
         return pb.DiscardWorktreeResponse(discarded=True, branch=agent.branch)
 
     async def GetAgentDiff(self, request: pb.GetAgentDiffRequest, principal: Principal) -> pb.GetAgentDiffResponse:
-        return await diff.agent_diff(self._reader, self._launcher.worktrees, request.agent_id, principal)
+        return await self._diffs.of(request.agent_id, principal)
 
     async def CheckAccess(self, request: pb.CheckAccessRequest, principal: Principal) -> pb.CheckAccessResponse:
         if request.agent in self._types:
@@ -167,6 +169,8 @@ class AgentServicer:
         return pb.RefreshTokenResponse(jwt_token=minted.token, expires_at=expires)
 
     async def RevokeToken(self, request: pb.RevokeTokenRequest, principal: Principal) -> pb.RevokeTokenResponse:
+        if principal.is_browser and (request.agent_id or request.jti != principal.jti):
+            raise permission_denied("the dashboard's token can revoke only itself; use the cco command")
         count = await tokens.revoke_token(self._tokens, self._leases, self._supervisor, request)
         return pb.RevokeTokenResponse(revoked=count, timestamp=self._clock.timestamp())
 

@@ -33,13 +33,17 @@ class Doctor:
         """Raises SidecarError (INT_001)."""
         async with self._lock:
             if time.monotonic() - self._ran_at >= _FRESH_SECONDS:
-                self._found = await self._run()
-                self._ran_at = time.monotonic()
+                try:
+                    self._found = await self._run()
+                finally:
+                    # A failure also counts: what takes long or fails is not tried at every call.
+                    self._ran_at = time.monotonic()
             return self._found
 
     async def _run(self) -> ListFindingsResponse:
         chosen = ["--config", str(self._settings.config_file)] if self._settings.config_file else []
-        command = [sys.executable, "-m", "cco_sidecar.cli.main", *chosen, "doctor", "--format", "json"]
+        # -P: the working directory is often the repository, whose files must not be imported.
+        command = [sys.executable, "-P", "-m", "cco_sidecar.cli.main", *chosen, "doctor", "--format", "json"]
         environment = os.environ | {"CCO_SIDECAR_STORAGE": str(self._settings.storage)}
         program = await asyncio.create_subprocess_exec(
             *command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -1371,7 +1371,8 @@ export declare const StreamAgentLogsRequestSchema: GenMessage<StreamAgentLogsReq
  */
 export declare type StreamAgentLogsResponse = Message<"orchestra.v1.StreamAgentLogsResponse"> & {
   /**
-   * In the order in which they were written.
+   * In the order in which they were written. Empty when the agent has written nothing for 15 seconds
+   * (with `follow`).
    *
    * @generated from field: repeated orchestra.v1.LogLine lines = 1;
    */
@@ -1568,8 +1569,8 @@ export declare type GetAgentDiffResponse = Message<"orchestra.v1.GetAgentDiffRes
   agentId: string;
 
   /**
-   * Unified diff (git-diff(1)) with secrets masked, at most 512 KiB; empty when nothing changed or the
-   * agent has no worktree.
+   * Unified diff (git-diff(1)) with secrets masked, at most 128 KiB; empty when nothing changed or the
+   * agent has no worktree. Larger files, and those of secrets, are left out.
    *
    * @generated from field: string diff = 2;
    */
