@@ -4,7 +4,7 @@ import { useEffect, useErrorBoundary } from "preact/hooks";
 import { now } from "./core/clock.ts";
 import { go, link, project, view } from "./core/route.ts";
 import { signOut, token } from "./core/session.ts";
-import { ago } from "./lib/format.ts";
+import { ago, count } from "./lib/format.ts";
 import { visible } from "./lib/visible.ts";
 import { shared } from "./state/project.ts";
 import { helpOpen, KeyboardHelp } from "./ui/help.tsx";
@@ -38,10 +38,13 @@ export function App() {
     addEventListener("keydown", keys);
     return () => removeEventListener("keydown", keys);
   }, []);
-  const current = VIEWS.find((each) => each.id === view.value);
+  // `issues` is `issue`, and `Team` is `team`.
+  const bare = (name: string) => name.toLowerCase().replace(/s$/, "");
+  const current = VIEWS.find((each) => bare(each.id) === bare(view.value));
+  const waiting = shared.value?.team.approvals.value.length ?? 0;
   useEffect(() => {
-    document.title = `${current?.name ?? "Not found"} - orchestration sidecar`;
-  }, [current]);
+    document.title = `${waiting ? `(${waiting}) ` : ""}${current?.name ?? "Not found"} - orchestration sidecar`;
+  }, [current, waiting]);
   if (!token.value) return <SignIn />;
   const View = current?.component;
   return (
@@ -80,16 +83,17 @@ function skip(event: MouseEvent) {
 }
 
 function Header() {
-  const attention = (shared.value?.team.approvals.value.length ?? 0) > 0;
+  const waiting = shared.value?.team.approvals.value.length ?? 0;
   return (
     <header class="top">
       <nav aria-label="Views">
         {VIEWS.map((each) => (
           <a key={each.id} href={link(each.id)} aria-current={each.id === view.value ? "page" : undefined}>
             {each.name}
-            {each.id === "team" && attention && (
-              <span class="dot" title="approvals wait for you">
-                <span class="hidden">, approvals wait</span>
+            {each.id === "team" && waiting > 0 && (
+              <span class="dot" title={`${count(waiting, "approval")} to answer`}>
+                {waiting}
+                <span class="hidden"> to answer</span>
               </span>
             )}
           </a>

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import http.server
 import re
+import threading
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+import requests
 from playwright.sync_api import Browser, expect
 from tests.support.browsers import visitor
-from tests.support.sidecars import events
+from tests.support.sidecars import events, until
 from tests.support.team_at_work import Team
+
+from cco_sidecar.testing.process import SidecarProcess
 
 
 @pytest.fixture
@@ -92,4 +98,54 @@ def test_the_output_of_an_agent_goes_on(browser: Browser, own: Team) -> None:
         texts = output.get_by_role("option").all_inner_texts()
         assert [text.split(" ", 1)[1].strip() for text in texts] == [f"line {number}" for number in range(10)]
     own.open("end")
+    own.stop()
+
+
+class Impostor(http.server.BaseHTTPRequestHandler):
+    """A program that has taken the port: it answers everything, relays what proves the sidecar, and keeps what it hears."""
+
+    heard: ClassVar[list[str]] = []
+    relay: ClassVar[str] = ""
+
+    def do_GET(self) -> None:
+        self.heard.append(str(self.headers))
+        body = b"{}"
+        if self.relay and self.path.startswith("/api/identity"):
+            body = requests.get(self.relay + self.path, timeout=10).content
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("relays", [False, True])
+def test_a_program_that_takes_the_port_gets_no_token(browser: Browser, own: Team, tmp_path: Path, relays: bool) -> None:
+    Impostor.heard.clear()
+    with visitor(browser, own.sidecar) as there:
+        expect(there.page.locator(".connection")).to_have_text("Live")
+        port = own.sidecar.port
+        own.sidecar.kill()
+        if relays:
+            # The sidecar is back on another port, and would vouch for itself there.
+            own.sidecar = SidecarProcess(own.directory / "storage", own.root, config=own.config)
+        Impostor.relay = own.sidecar.url if relays else ""
+        with http.server.ThreadingHTTPServer(("127.0.0.1", port), Impostor) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            until(lambda: len(Impostor.heard) > 3, "the page to ask")
+            there.page.get_by_role("navigation").get_by_role("link", name="Cost").click()
+            there.page.get_by_role("button", name="Try now").click()
+            asked = len(Impostor.heard)
+            until(lambda: len(Impostor.heard) > asked + 2, "the page to ask again")
+            server.shutdown()
+        expect(there.page.get_by_text("No connection to the sidecar")).to_be_visible()
+        assert not any("bearer" in heard.lower() or "cco.token" in heard.lower() for heard in Impostor.heard)
+        if not relays:
+            own.restart()
+            expect(there.page.locator(".connection")).to_have_text("Live", timeout=30_000)
     own.stop()

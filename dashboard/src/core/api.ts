@@ -1,4 +1,5 @@
 // Calls of the REST API.
+import { distrust, trusted } from "./identity.ts";
 import { end, settled, token } from "./session.ts";
 
 /** A call that failed; `code` is one of the documented ones, empty when the sidecar did not answer. */
@@ -53,9 +54,11 @@ export async function request(
   const used = token.value;
   let answer: Response;
   try {
+    await trusted();
     answer = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal });
   } catch (problem) {
     if (signal?.aborted) throw problem;
+    distrust();
     throw new ApiError("the sidecar does not answer", "", 0);
   }
   if (answer.ok) return answer;

@@ -1,6 +1,7 @@
 // The browser session: a short-lived token in this tab's sessionStorage, never in a cookie, which other ports of this
 // machine would be sent too.
 import { signal } from "@preact/signals";
+import { introduced, trusted } from "./identity.ts";
 
 const KEY = "cco.token";
 const SKEW = "cco.skew";
@@ -14,7 +15,7 @@ export const token = signal<string | null>(null);
 /** Why nobody is signed in any more; empty at first. */
 export const endedBecause = signal("");
 
-type Claims = { exp: number; iat: number; jti: string; auth_time?: number };
+type Claims = { exp: number; iat: number; jti: string; sid?: string; auth_time?: number };
 
 /** Returns the claims of a token, or null for a text that is none. */
 export function claimsOf(text: string): Claims | null {
@@ -68,6 +69,7 @@ export async function signIn(code: string): Promise<string> {
     });
     const body = await answer.json();
     if (!answer.ok) return end(body.message);
+    await introduced(body.identity_key, claimsOf(body.jwt_token)?.sid ?? "");
     keep(body.jwt_token, true);
     return "";
   } catch {
@@ -79,7 +81,9 @@ export async function signIn(code: string): Promise<string> {
 export async function signOut(): Promise<void> {
   const jti = claimsOf(token.value ?? "")?.jti;
   const headers = { Authorization: `Bearer ${token.value}`, "Content-Type": "application/json" };
+  const safe = isTrusted();
   end("you signed out");
+  if (!(await safe)) return;
   await fetch("/api/tokens/revoke", { method: "POST", headers, body: JSON.stringify({ jti }) }).catch(() => undefined);
 }
 
@@ -104,6 +108,12 @@ function keep(text: string | null, fresh = false): void {
   }
 }
 
+const isTrusted = (): Promise<boolean> =>
+  trusted().then(
+    () => true,
+    () => false,
+  );
+
 let renewing: Promise<void> | null = null;
 
 function renewInTime(): void {
@@ -118,6 +128,7 @@ function renewInTime(): void {
 }
 
 async function renew(): Promise<void> {
+  if (!(await isTrusted())) return;
   const answer = await fetch("/api/tokens/refresh", {
     method: "POST",
     headers: { Authorization: `Bearer ${token.value}`, "Content-Type": "application/json" },
@@ -154,6 +165,7 @@ channel.onmessage = async ({ data }: MessageEvent<Said>) => {
 };
 
 async function newCode(): Promise<string> {
+  if (!(await isTrusted())) return "";
   const answer = await fetch("/api/login-codes", {
     method: "POST",
     headers: { Authorization: `Bearer ${token.value}`, "Content-Type": "application/json" },

@@ -2,6 +2,7 @@
 
 import { sseMessages } from "../lib/sse.ts";
 import { ApiError, type Params, query, request } from "./api.ts";
+import { distrust, trusted } from "./identity.ts";
 import { settled, token } from "./session.ts";
 
 /** A stream that says nothing for so long is dead: the sidecar sends a cursor, or no lines, every 15 seconds. */
@@ -28,6 +29,11 @@ export async function readStream(
   options: Options = {},
 ): Promise<StreamEnd> {
   await settled();
+  try {
+    await trusted();
+  } catch {
+    return "refused";
+  }
   if (webSocketsWork) {
     const ended = await overWebSocket(path, params, onMessage, signal, options);
     if (ended === "closed" || signal.aborted) return ended;
@@ -72,6 +78,7 @@ function overWebSocket(
     let opened = false;
     const finish = () => {
       silence.stop();
+      if (!signal.aborted) distrust();
       signal.removeEventListener("abort", close);
       resolve(opened ? "closed" : "refused");
     };
@@ -131,5 +138,6 @@ async function overFetch(
     return opened ? "closed" : "refused";
   } finally {
     silence.stop();
+    if (!signal.aborted) distrust();
   }
 }

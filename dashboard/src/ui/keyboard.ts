@@ -1,5 +1,5 @@
 // Keys of the whole page. In a field, only those with Ctrl or Command count.
-import { go, set, view } from "../core/route.ts";
+import { go, params, set, view } from "../core/route.ts";
 import { helpOpen } from "./help.tsx";
 import { openPalette } from "./palette.tsx";
 
@@ -30,8 +30,12 @@ export function onKeyDown(views: readonly string[]): (event: KeyboardEvent) => v
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
-      if (isTyping(event.target)) (event.target as HTMLElement).blur();
-      else
+      if (isTyping(event.target)) {
+        const field = event.target as HTMLElement;
+        // What Escape empties no longer filters.
+        if ("filter" in field.dataset && params.value.find) set({ find: "" }, true);
+        field.blur();
+      } else
         set({
           agent: "",
           event: "",

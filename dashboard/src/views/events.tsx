@@ -162,7 +162,7 @@ function TimelineList({ timeline, open }: { timeline: Timeline; open: string | u
         onSelect={(row) => !row.missed && set({ event: row.id })}
         onTop={() => void timeline.loadOlder()}
         render={(row) => <EventRow row={row} />}
-        empty="No events. Publish one with cco events publish."
+        empty={timeline.filter ? "No event matches." : "No events. Publish one with cco events publish."}
       />
     </>
   );

@@ -41,6 +41,18 @@ class IdentityKey:
         text = f"cco-sidecar/1\n{nonce}\n{host}\n{port}\n{grpc_port}"
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
+    def of_session(self, session: str) -> IdentityKey:
+        """Returns the key of a browser session, with which the page checks who answers."""
+        return IdentityKey(hmac.new(self._key, f"cco-dashboard-session/1\n{session}".encode(), hashlib.sha256).digest())
+
+    def hex(self) -> str:
+        return self._key.hex()
+
+    def dashboard_proof(self, nonce: str, port: int, dashboard_port: int) -> str:
+        """Returns the hex proof for a page. It covers both ports at which the page may be served."""
+        text = f"cco-dashboard/1\n{nonce}\n{port}\n{dashboard_port}"
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
     def holds(self, proof: str, nonce: str, host: str, port: int, grpc_port: int) -> bool:
         """Reports whether ``proof`` matches, in constant time."""
         return hmac.compare_digest(proof, self.proof(nonce, host, port, grpc_port))

@@ -41,7 +41,7 @@ class Settings:
         None,
         1,
         65535,
-        "A second port for the [dashboard](dashboard.md), for people; if it is taken, only a warning is logged",
+        "A second port, for people; see [dashboard](dashboard.md). If it is taken, only a warning is logged",
         file="dashboard.port",
         flag="--dashboard-port",
         shown="3000 for `cco daemon`, else none: the dashboard is on the REST port",

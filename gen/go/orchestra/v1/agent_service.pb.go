@@ -504,7 +504,10 @@ type ExchangeLoginCodeResponse struct {
 	// Signed JSON Web Token; send it as `Authorization: Bearer <token>`.
 	JwtToken string `protobuf:"bytes,1,opt,name=jwt_token,json=jwtToken,proto3" json:"jwt_token,omitempty"`
 	// When the token expires, one hour after it was issued.
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// Key of the session, hexadecimal: with it the browser checks `ProveIdentityResponse.session_proof`
+	// before it sends the token to a server that was away.
+	IdentityKey   string `protobuf:"bytes,3,opt,name=identity_key,json=identityKey,proto3" json:"identity_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -551,6 +554,13 @@ func (x *ExchangeLoginCodeResponse) GetExpiresAt() *timestamppb.Timestamp {
 		return x.ExpiresAt
 	}
 	return nil
+}
+
+func (x *ExchangeLoginCodeResponse) GetIdentityKey() string {
+	if x != nil {
+		return x.IdentityKey
+	}
+	return ""
 }
 
 // Empty: the token of the call is the one that is exchanged.
@@ -3145,11 +3155,12 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x10\n" +
 	"\x03url\x18\x03 \x01(\tR\x03url\";\n" +
 	"\x18ExchangeLoginCodeRequest\x12\x1f\n" +
-	"\x04code\x18\x01 \x01(\tB\v\xea\xe0\x18\a\b\x01\x18\x80\x01H\x01R\x04code\"s\n" +
+	"\x04code\x18\x01 \x01(\tB\v\xea\xe0\x18\a\b\x01\x18\x80\x01H\x01R\x04code\"\x96\x01\n" +
 	"\x19ExchangeLoginCodeResponse\x12\x1b\n" +
 	"\tjwt_token\x18\x01 \x01(\tR\bjwtToken\x129\n" +
 	"\n" +
-	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x15\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12!\n" +
+	"\fidentity_key\x18\x03 \x01(\tR\videntityKey\"\x15\n" +
 	"\x13RefreshTokenRequest\"n\n" +
 	"\x14RefreshTokenResponse\x12\x1b\n" +
 	"\tjwt_token\x18\x01 \x01(\tR\bjwtToken\x129\n" +

@@ -250,7 +250,9 @@ func (x *Finding) GetFix() string {
 type ProveIdentityRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Random value, new for each call; 1 to 128 characters are accepted, use at least 16.
-	Nonce         string `protobuf:"bytes,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Nonce string `protobuf:"bytes,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	// Claim `sid` of a browser session, for `session_proof`; at most 128 characters.
+	Session       string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -292,6 +294,13 @@ func (x *ProveIdentityRequest) GetNonce() string {
 	return ""
 }
 
+func (x *ProveIdentityRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
 // The proof, and the addresses that it covers.
 type ProveIdentityResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -303,7 +312,12 @@ type ProveIdentityResponse struct {
 	GrpcPort uint32 `protobuf:"varint,3,opt,name=grpc_port,json=grpcPort,proto3" json:"grpc_port,omitempty"`
 	// Hexadecimal HMAC-SHA256 of "cco-sidecar/1\n<nonce>\n<host>\n<port>\n<grpc_port>" with the key
 	// in `identity.key` in the storage directory.
-	Proof         string `protobuf:"bytes,4,opt,name=proof,proto3" json:"proof,omitempty"`
+	Proof string `protobuf:"bytes,4,opt,name=proof,proto3" json:"proof,omitempty"`
+	// TCP port of the dashboard; 0 when it has no port of its own.
+	DashboardPort uint32 `protobuf:"varint,5,opt,name=dashboard_port,json=dashboardPort,proto3" json:"dashboard_port,omitempty"`
+	// Hexadecimal HMAC-SHA256 of "cco-dashboard/1\n<nonce>\n<port>\n<dashboard_port>" with the key of
+	// the session; empty without one.
+	SessionProof  string `protobuf:"bytes,6,opt,name=session_proof,json=sessionProof,proto3" json:"session_proof,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -362,6 +376,20 @@ func (x *ProveIdentityResponse) GetGrpcPort() uint32 {
 func (x *ProveIdentityResponse) GetProof() string {
 	if x != nil {
 		return x.Proof
+	}
+	return ""
+}
+
+func (x *ProveIdentityResponse) GetDashboardPort() uint32 {
+	if x != nil {
+		return x.DashboardPort
+	}
+	return 0
+}
+
+func (x *ProveIdentityResponse) GetSessionProof() string {
+	if x != nil {
+		return x.SessionProof
 	}
 	return ""
 }
@@ -1152,14 +1180,17 @@ const file_orchestra_v1_system_service_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x05level\x18\x02 \x01(\tB\x19\xea\xe0\x18\x15r\x02okr\awarningr\x06brokenR\x05level\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04text\x12\x10\n" +
-	"\x03fix\x18\x04 \x01(\tR\x03fix\"6\n" +
+	"\x03fix\x18\x04 \x01(\tR\x03fix\"Y\n" +
 	"\x14ProveIdentityRequest\x12\x1e\n" +
-	"\x05nonce\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\x05nonce\"r\n" +
+	"\x05nonce\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\x05nonce\x12!\n" +
+	"\asession\x18\x02 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\asession\"\xbe\x01\n" +
 	"\x15ProveIdentityResponse\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x1b\n" +
 	"\tgrpc_port\x18\x03 \x01(\rR\bgrpcPort\x12\x14\n" +
-	"\x05proof\x18\x04 \x01(\tR\x05proof\"\x12\n" +
+	"\x05proof\x18\x04 \x01(\tR\x05proof\x12%\n" +
+	"\x0edashboard_port\x18\x05 \x01(\rR\rdashboardPort\x12#\n" +
+	"\rsession_proof\x18\x06 \x01(\tR\fsessionProof\"\x12\n" +
 	"\x10GetHealthRequest\"\x90\x02\n" +
 	"\x11GetHealthResponse\x122\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x1a.orchestra.v1.HealthStatusR\x06status\x12\x18\n" +

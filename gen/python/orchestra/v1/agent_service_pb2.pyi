@@ -93,12 +93,14 @@ class ExchangeLoginCodeRequest(_message.Message):
     def __init__(self, code: _Optional[str] = ...) -> None: ...
 
 class ExchangeLoginCodeResponse(_message.Message):
-    __slots__ = ("jwt_token", "expires_at")
+    __slots__ = ("jwt_token", "expires_at", "identity_key")
     JWT_TOKEN_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_KEY_FIELD_NUMBER: _ClassVar[int]
     jwt_token: str
     expires_at: _timestamp_pb2.Timestamp
-    def __init__(self, jwt_token: _Optional[str] = ..., expires_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    identity_key: str
+    def __init__(self, jwt_token: _Optional[str] = ..., expires_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., identity_key: _Optional[str] = ...) -> None: ...
 
 class RefreshTokenRequest(_message.Message):
     __slots__ = ()

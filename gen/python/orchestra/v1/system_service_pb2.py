@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from orchestra.v1 import options_pb2 as orchestra_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!orchestra/v1/system_service.proto\x12\x0corchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\x15\n\x13ListFindingsRequest\"o\n\x14ListFindingsResponse\x12\'\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x15.orchestra.v1.Finding\x12.\n\nchecked_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\\\n\x07\x46inding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05level\x18\x02 \x01(\tB\x19\xea\xe0\x18\x15r\x02okr\x07warningr\x06\x62roken\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\"/\n\x14ProveIdentityRequest\x12\x17\n\x05nonce\x18\x01 \x01(\tB\x08\xea\xe0\x18\x04\x08\x01\x10\x01\"U\n\x15ProveIdentityResponse\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x11\n\tgrpc_port\x18\x03 \x01(\r\x12\r\n\x05proof\x18\x04 \x01(\t\"\x12\n\x10GetHealthRequest\"\xd4\x01\n\x11GetHealthResponse\x12*\n\x06status\x18\x01 \x01(\x0e\x32\x1a.orchestra.v1.HealthStatus\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x04 \x01(\x01\x12*\n\x06\x63hecks\x18\x05 \x01(\x0b\x32\x1a.orchestra.v1.HealthChecks\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf0\x01\n\x0cHealthChecks\x12+\n\x07storage\x18\x01 \x01(\x0e\x32\x1a.orchestra.v1.HealthStatus\x12-\n\tevent_bus\x18\x02 \x01(\x0e\x32\x1a.orchestra.v1.HealthStatus\x12\x17\n\x0fmemory_usage_mb\x18\x03 \x01(\x01\x12\x19\n\x11\x63pu_usage_percent\x18\x04 \x01(\x01\x12\x15\n\ractive_agents\x18\x05 \x01(\r\x12\x18\n\x10\x65vent_queue_size\x18\x06 \x01(\r\x12\x1f\n\x17\x64isk_space_available_mb\x18\x07 \x01(\x01\"\x12\n\x10GetStatusRequest\"\x13\n\x11GetMetricsRequest\"\xfe\x01\n\x11GetStatusResponse\x12*\n\x06\x61gents\x18\x01 \x01(\x0b\x32\x1a.orchestra.v1.AgentsStatus\x12,\n\x07storage\x18\x02 \x01(\x0b\x32\x1b.orchestra.v1.StorageStatus\x12*\n\x06\x65vents\x18\x03 \x01(\x0b\x32\x1a.orchestra.v1.EventsStatus\x12\x34\n\x0bperformance\x18\x04 \x01(\x0b\x32\x1f.orchestra.v1.PerformanceStatus\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x87\x02\n\x0c\x41gentsStatus\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\r\x12\x11\n\tcompleted\x18\x02 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\r\x12\x15\n\rspawned_total\x18\x04 \x01(\r\x12\x37\n\x07\x62y_type\x18\x05 \x03(\x0b\x32&.orchestra.v1.AgentsStatus.ByTypeEntry\x12\x1d\n\x15\x61vg_execution_time_ms\x18\x06 \x01(\x01\x12\x0f\n\x07stopped\x18\x07 \x01(\r\x12\x15\n\rtokens_issued\x18\x08 \x01(\r\x1a-\n\x0b\x42yTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"\xb5\x01\n\rStorageStatus\x12\x1d\n\x15\x63ontext_cache_entries\x18\x01 \x01(\r\x12\x16\n\x0eresults_stored\x18\x02 \x01(\r\x12\x15\n\rtotal_size_mb\x18\x03 \x01(\x01\x12\x16\n\x0e\x63\x61\x63he_hit_rate\x18\x04 \x01(\x01\x12\x14\n\x0cstorage_path\x18\x05 \x01(\t\x12\x16\n\x0eresults_failed\x18\x06 \x01(\r\x12\x10\n\x08problems\x18\x07 \x03(\t\"\xb1\x01\n\x0c\x45ventsStatus\x12\x17\n\x0ftotal_published\x18\x01 \x01(\x01\x12\x17\n\x0ftotal_delivered\x18\x02 \x01(\x01\x12\x1c\n\x14\x61\x63tive_subscriptions\x18\x03 \x01(\r\x12\x13\n\x0bqueue_depth\x18\x04 \x01(\r\x12\x1c\n\x14\x61vg_delivery_time_ms\x18\x05 \x01(\x01\x12\x1e\n\x16\x64\x65\x61\x64_letter_queue_size\x18\x06 \x01(\r\"\xa5\x01\n\x11PerformanceStatus\x12\x1c\n\x14\x61vg_response_time_ms\x18\x01 \x01(\x01\x12\x1c\n\x14p95_response_time_ms\x18\x02 \x01(\x01\x12\x1c\n\x14p99_response_time_ms\x18\x03 \x01(\x01\x12\x1b\n\x13requests_per_second\x18\x04 \x01(\x01\x12\x19\n\x11\x65rrors_per_minute\x18\x05 \x01(\x01*\x81\x01\n\x0cHealthStatus\x12\x1d\n\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15HEALTH_STATUS_HEALTHY\x10\x01\x12\x1a\n\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x1b\n\x17HEALTH_STATUS_UNHEALTHY\x10\x03\x32\xc2\x04\n\rSystemService\x12j\n\tGetHealth\x12\x1e.orchestra.v1.GetHealthRequest\x1a\x1f.orchestra.v1.GetHealthResponse\"\x1c\xea\xe0\x18\t\x08\xc8\x01\x10\x01\x18\x01 \x02\x82\xd3\xe4\x93\x02\t\x12\x07/health\x12j\n\tGetStatus\x12\x1e.orchestra.v1.GetStatusRequest\x1a\x1f.orchestra.v1.GetStatusResponse\"\x1c\xea\xe0\x18\t\x08\xc8\x01\x10\x01\x18\x01 \x01\x82\xd3\xe4\x93\x02\t\x12\x07/status\x12\x62\n\nGetMetrics\x12\x1f.orchestra.v1.GetMetricsRequest\x1a\x14.google.api.HttpBody\"\x1d\xea\xe0\x18\t\x08\xc8\x01\x10\x01\x18\x01 \x01\x82\xd3\xe4\x93\x02\n\x12\x08/metrics\x12w\n\x0cListFindings\x12!.orchestra.v1.ListFindingsRequest\x1a\".orchestra.v1.ListFindingsResponse\" \xea\xe0\x18\x07\x08\xc8\x01\x10\x02\x18\x06\x82\xd3\xe4\x93\x02\x0f\x12\r/api/findings\x12|\n\rProveIdentity\x12\".orchestra.v1.ProveIdentityRequest\x1a#.orchestra.v1.ProveIdentityResponse\"\"\xea\xe0\x18\t\x08\xc8\x01\x10\x01\x18\x01 \x02\x82\xd3\xe4\x93\x02\x0f\x12\r/api/identityB\\\n\x1e\x63om.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!orchestra/v1/system_service.proto\x12\x0corchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\x15\n\x13ListFindingsRequest\"o\n\x14ListFindingsResponse\x12\'\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x15.orchestra.v1.Finding\x12.\n\nchecked_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\\\n\x07\x46inding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05level\x18\x02 \x01(\tB\x19\xea\xe0\x18\x15r\x02okr\x07warningr\x06\x62roken\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\"I\n\x14ProveIdentityRequest\x12\x17\n\x05nonce\x18\x01 \x01(\tB\x08\xea\xe0\x18\x04\x08\x01\x10\x01\x12\x18\n\x07session\x18\x02 \x01(\tB\x07\xea\xe0\x18\x03\x18\x80\x01\"\x84\x01\n\x15ProveIdentityResponse\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x11\n\tgrpc_port\x18\x03 \x01(\r\x12\r\n\x05proof\x18\x04 \x01(\t\x12\x16\n\x0e\x64\x61shboard_port\x18\x05 \x01(\r\x12\x15\n\rsession_proof\x18\x06 \x01(\t\"\x12\n\x10GetHealthRequest\"\xd4\x01\n\x11GetHealthResponse\x12*\n\x06status\x18\x01 \x01(\x0e\x32\x1a.orchestra.v1.HealthStatus\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x04 \x01(\x01\x12*\n\x06\x63hecks\x18\x05 \x01(\x0b\x32\x1a.orchestra.v1.HealthChecks\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf0\x01\n\x0cHealthChecks\x12+\n\x07storage\x18\x01 \x01(\x0e\x32\x1a.orchestra.v1.HealthStatus\x12-\n\tevent_bus\x18\x02 \x01(\x0e\x32\x1a.orchestra.v1.HealthStatus\x12\x17\n\x0fmemory_usage_mb\x18\x03 \x01(\x01\x12\x19\n\x11\x63pu_usage_percent\x18\x04 \x01(\x01\x12\x15\n\ractive_agents\x18\x05 \x01(\r\x12\x18\n\x10\x65vent_queue_size\x18\x06 \x01(\r\x12\x1f\n\x17\x64isk_space_available_mb\x18\x07 \x01(\x01\"\x12\n\x10GetStatusRequest\"\x13\n\x11GetMetricsRequest\"\xfe\x01\n\x11GetStatusResponse\x12*\n\x06\x61gents\x18\x01 \x01(\x0b\x32\x1a.orchestra.v1.AgentsStatus\x12,\n\x07storage\x18\x02 \x01(\x0b\x32\x1b.orchestra.v1.StorageStatus\x12*\n\x06\x65vents\x18\x03 \x01(\x0b\x32\x1a.orchestra.v1.EventsStatus\x12\x34\n\x0bperformance\x18\x04 \x01(\x0b\x32\x1f.orchestra.v1.PerformanceStatus\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x87\x02\n\x0c\x41gentsStatus\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\r\x12\x11\n\tcompleted\x18\x02 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\r\x12\x15\n\rspawned_total\x18\x04 \x01(\r\x12\x37\n\x07\x62y_type\x18\x05 \x03(\x0b\x32&.orchestra.v1.AgentsStatus.ByTypeEntry\x12\x1d\n\x15\x61vg_execution_time_ms\x18\x06 \x01(\x01\x12\x0f\n\x07stopped\x18\x07 \x01(\r\x12\x15\n\rtokens_issued\x18\x08 \x01(\r\x1a-\n\x0b\x42yTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"\xb5\x01\n\rStorageStatus\x12\x1d\n\x15\x63ontext_cache_entries\x18\x01 \x01(\r\x12\x16\n\x0eresults_stored\x18\x02 \x01(\r\x12\x15\n\rtotal_size_mb\x18\x03 \x01(\x01\x12\x16\n\x0e\x63\x61\x63he_hit_rate\x18\x04 \x01(\x01\x12\x14\n\x0cstorage_path\x18\x05 \x01(\t\x12\x16\n\x0eresults_failed\x18\x06 \x01(\r\x12\x10\n\x08problems\x18\x07 \x03(\t\"\xb1\x01\n\x0c\x45ventsStatus\x12\x17\n\x0ftotal_published\x18\x01 \x01(\x01\x12\x17\n\x0ftotal_delivered\x18\x02 \x01(\x01\x12\x1c\n\x14\x61\x63tive_subscriptions\x18\x03 \x01(\r\x12\x13\n\x0bqueue_depth\x18\x04 \x01(\r\x12\x1c\n\x14\x61vg_delivery_time_ms\x18\x05 \x01(\x01\x12\x1e\n\x16\x64\x65\x61\x64_letter_queue_size\x18\x06 \x01(\r\"\xa5\x01\n\x11PerformanceStatus\x12\x1c\n\x14\x61vg_response_time_ms\x18\x01 \x01(\x01\x12\x1c\n\x14p95_response_time_ms\x18\x02 \x01(\x01\x12\x1c\n\x14p99_response_time_ms\x18\x03 \x01(\x01\x12\x1b\n\x13requests_per_second\x18\x04 \x01(\x01\x12\x19\n\x11\x65rrors_per_minute\x18\x05 \x01(\x01*\x81\x01\n\x0cHealthStatus\x12\x1d\n\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15HEALTH_STATUS_HEALTHY\x10\x01\x12\x1a\n\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x1b\n\x17HEALTH_STATUS_UNHEALTHY\x10\x03\x32\xc2\x04\n\rSystemService\x12j\n\tGetHealth\x12\x1e.orchestra.v1.GetHealthRequest\x1a\x1f.orchestra.v1.GetHealthResponse\"\x1c\xea\xe0\x18\t\x08\xc8\x01\x10\x01\x18\x01 \x02\x82\xd3\xe4\x93\x02\t\x12\x07/health\x12j\n\tGetStatus\x12\x1e.orchestra.v1.GetStatusRequest\x1a\x1f.orchestra.v1.GetStatusResponse\"\x1c\xea\xe0\x18\t\x08\xc8\x01\x10\x01\x18\x01 \x01\x82\xd3\xe4\x93\x02\t\x12\x07/status\x12\x62\n\nGetMetrics\x12\x1f.orchestra.v1.GetMetricsRequest\x1a\x14.google.api.HttpBody\"\x1d\xea\xe0\x18\t\x08\xc8\x01\x10\x01\x18\x01 \x01\x82\xd3\xe4\x93\x02\n\x12\x08/metrics\x12w\n\x0cListFindings\x12!.orchestra.v1.ListFindingsRequest\x1a\".orchestra.v1.ListFindingsResponse\" \xea\xe0\x18\x07\x08\xc8\x01\x10\x02\x18\x06\x82\xd3\xe4\x93\x02\x0f\x12\r/api/findings\x12|\n\rProveIdentity\x12\".orchestra.v1.ProveIdentityRequest\x1a#.orchestra.v1.ProveIdentityResponse\"\"\xea\xe0\x18\t\x08\xc8\x01\x10\x01\x18\x01 \x02\x82\xd3\xe4\x93\x02\x0f\x12\r/api/identityB\\\n\x1e\x63om.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDING'].fields_by_name['level']._serialized_options = b'\352\340\030\025r\002okr\007warningr\006broken'
   _globals['_PROVEIDENTITYREQUEST'].fields_by_name['nonce']._loaded_options = None
   _globals['_PROVEIDENTITYREQUEST'].fields_by_name['nonce']._serialized_options = b'\352\340\030\004\010\001\020\001'
+  _globals['_PROVEIDENTITYREQUEST'].fields_by_name['session']._loaded_options = None
+  _globals['_PROVEIDENTITYREQUEST'].fields_by_name['session']._serialized_options = b'\352\340\030\003\030\200\001'
   _globals['_AGENTSSTATUS_BYTYPEENTRY']._loaded_options = None
   _globals['_AGENTSSTATUS_BYTYPEENTRY']._serialized_options = b'8\001'
   _globals['_SYSTEMSERVICE'].methods_by_name['GetHealth']._loaded_options = None
@@ -52,8 +54,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SYSTEMSERVICE'].methods_by_name['ListFindings']._serialized_options = b'\352\340\030\007\010\310\001\020\002\030\006\202\323\344\223\002\017\022\r/api/findings'
   _globals['_SYSTEMSERVICE'].methods_by_name['ProveIdentity']._loaded_options = None
   _globals['_SYSTEMSERVICE'].methods_by_name['ProveIdentity']._serialized_options = b'\352\340\030\t\010\310\001\020\001\030\001 \002\202\323\344\223\002\017\022\r/api/identity'
-  _globals['_HEALTHSTATUS']._serialized_start=2110
-  _globals['_HEALTHSTATUS']._serialized_end=2239
+  _globals['_HEALTHSTATUS']._serialized_start=2184
+  _globals['_HEALTHSTATUS']._serialized_end=2313
   _globals['_LISTFINDINGSREQUEST']._serialized_start=169
   _globals['_LISTFINDINGSREQUEST']._serialized_end=190
   _globals['_LISTFINDINGSRESPONSE']._serialized_start=192
@@ -61,31 +63,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDING']._serialized_start=305
   _globals['_FINDING']._serialized_end=397
   _globals['_PROVEIDENTITYREQUEST']._serialized_start=399
-  _globals['_PROVEIDENTITYREQUEST']._serialized_end=446
-  _globals['_PROVEIDENTITYRESPONSE']._serialized_start=448
-  _globals['_PROVEIDENTITYRESPONSE']._serialized_end=533
-  _globals['_GETHEALTHREQUEST']._serialized_start=535
-  _globals['_GETHEALTHREQUEST']._serialized_end=553
-  _globals['_GETHEALTHRESPONSE']._serialized_start=556
-  _globals['_GETHEALTHRESPONSE']._serialized_end=768
-  _globals['_HEALTHCHECKS']._serialized_start=771
-  _globals['_HEALTHCHECKS']._serialized_end=1011
-  _globals['_GETSTATUSREQUEST']._serialized_start=1013
-  _globals['_GETSTATUSREQUEST']._serialized_end=1031
-  _globals['_GETMETRICSREQUEST']._serialized_start=1033
-  _globals['_GETMETRICSREQUEST']._serialized_end=1052
-  _globals['_GETSTATUSRESPONSE']._serialized_start=1055
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1309
-  _globals['_AGENTSSTATUS']._serialized_start=1312
-  _globals['_AGENTSSTATUS']._serialized_end=1575
-  _globals['_AGENTSSTATUS_BYTYPEENTRY']._serialized_start=1530
-  _globals['_AGENTSSTATUS_BYTYPEENTRY']._serialized_end=1575
-  _globals['_STORAGESTATUS']._serialized_start=1578
-  _globals['_STORAGESTATUS']._serialized_end=1759
-  _globals['_EVENTSSTATUS']._serialized_start=1762
-  _globals['_EVENTSSTATUS']._serialized_end=1939
-  _globals['_PERFORMANCESTATUS']._serialized_start=1942
-  _globals['_PERFORMANCESTATUS']._serialized_end=2107
-  _globals['_SYSTEMSERVICE']._serialized_start=2242
-  _globals['_SYSTEMSERVICE']._serialized_end=2820
+  _globals['_PROVEIDENTITYREQUEST']._serialized_end=472
+  _globals['_PROVEIDENTITYRESPONSE']._serialized_start=475
+  _globals['_PROVEIDENTITYRESPONSE']._serialized_end=607
+  _globals['_GETHEALTHREQUEST']._serialized_start=609
+  _globals['_GETHEALTHREQUEST']._serialized_end=627
+  _globals['_GETHEALTHRESPONSE']._serialized_start=630
+  _globals['_GETHEALTHRESPONSE']._serialized_end=842
+  _globals['_HEALTHCHECKS']._serialized_start=845
+  _globals['_HEALTHCHECKS']._serialized_end=1085
+  _globals['_GETSTATUSREQUEST']._serialized_start=1087
+  _globals['_GETSTATUSREQUEST']._serialized_end=1105
+  _globals['_GETMETRICSREQUEST']._serialized_start=1107
+  _globals['_GETMETRICSREQUEST']._serialized_end=1126
+  _globals['_GETSTATUSRESPONSE']._serialized_start=1129
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1383
+  _globals['_AGENTSSTATUS']._serialized_start=1386
+  _globals['_AGENTSSTATUS']._serialized_end=1649
+  _globals['_AGENTSSTATUS_BYTYPEENTRY']._serialized_start=1604
+  _globals['_AGENTSSTATUS_BYTYPEENTRY']._serialized_end=1649
+  _globals['_STORAGESTATUS']._serialized_start=1652
+  _globals['_STORAGESTATUS']._serialized_end=1833
+  _globals['_EVENTSSTATUS']._serialized_start=1836
+  _globals['_EVENTSSTATUS']._serialized_end=2013
+  _globals['_PERFORMANCESTATUS']._serialized_start=2016
+  _globals['_PERFORMANCESTATUS']._serialized_end=2181
+  _globals['_SYSTEMSERVICE']._serialized_start=2316
+  _globals['_SYSTEMSERVICE']._serialized_end=2894
 # @@protoc_insertion_point(module_scope)

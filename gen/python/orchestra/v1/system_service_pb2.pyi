@@ -47,22 +47,28 @@ class Finding(_message.Message):
     def __init__(self, name: _Optional[str] = ..., level: _Optional[str] = ..., text: _Optional[str] = ..., fix: _Optional[str] = ...) -> None: ...
 
 class ProveIdentityRequest(_message.Message):
-    __slots__ = ("nonce",)
+    __slots__ = ("nonce", "session")
     NONCE_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
     nonce: str
-    def __init__(self, nonce: _Optional[str] = ...) -> None: ...
+    session: str
+    def __init__(self, nonce: _Optional[str] = ..., session: _Optional[str] = ...) -> None: ...
 
 class ProveIdentityResponse(_message.Message):
-    __slots__ = ("host", "port", "grpc_port", "proof")
+    __slots__ = ("host", "port", "grpc_port", "proof", "dashboard_port", "session_proof")
     HOST_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
     GRPC_PORT_FIELD_NUMBER: _ClassVar[int]
     PROOF_FIELD_NUMBER: _ClassVar[int]
+    DASHBOARD_PORT_FIELD_NUMBER: _ClassVar[int]
+    SESSION_PROOF_FIELD_NUMBER: _ClassVar[int]
     host: str
     port: int
     grpc_port: int
     proof: str
-    def __init__(self, host: _Optional[str] = ..., port: _Optional[int] = ..., grpc_port: _Optional[int] = ..., proof: _Optional[str] = ...) -> None: ...
+    dashboard_port: int
+    session_proof: str
+    def __init__(self, host: _Optional[str] = ..., port: _Optional[int] = ..., grpc_port: _Optional[int] = ..., proof: _Optional[str] = ..., dashboard_port: _Optional[int] = ..., session_proof: _Optional[str] = ...) -> None: ...
 
 class GetHealthRequest(_message.Message):
     __slots__ = ()

@@ -62,4 +62,4 @@ def may_read_logs(principal: Principal, agent: Agent) -> bool:
 def require_own_logs(principal: Principal, agent: Agent) -> None:
     """Raises SidecarError (AUTH_003) if the caller may not read the agent's output."""
     if not may_read_logs(principal, agent):
-        raise permission_denied("an agent can read only its own logs", agent_id=principal.subject)
+        raise permission_denied("an agent can read only its own output and changes", agent_id=principal.subject)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from cco_sidecar.auth.identity_key import IdentityKey
 from cco_sidecar.auth.logins import Logins
 from cco_sidecar.auth.policy import policies
 from cco_sidecar.auth.tokens import Tokens
@@ -49,6 +50,7 @@ class AgentServicer:
         self._policies = policies(services())
         self._clock = clock
         self._logins = Logins(clock)
+        self._identity_key = IdentityKey.of(settings.storage)
         self._diffs = Diffs(self._reader, supervision.launcher.worktrees)
         self._dashboard_url = settings.dashboard_url
 
@@ -161,7 +163,8 @@ class AgentServicer:
     ) -> pb.ExchangeLoginCodeResponse:
         minted = self._tokens.mint_browser(self._logins.redeem(request.code).signed_in_at)
         expires = timestamp(int(minted.principal.expires_at * 1e6))
-        return pb.ExchangeLoginCodeResponse(jwt_token=minted.token, expires_at=expires)
+        key = self._identity_key.of_session(minted.principal.session).hex()
+        return pb.ExchangeLoginCodeResponse(jwt_token=minted.token, expires_at=expires, identity_key=key)
 
     async def RefreshToken(self, request: pb.RefreshTokenRequest, principal: Principal) -> pb.RefreshTokenResponse:
         minted = await self._tokens.refresh(principal)

@@ -25,6 +25,8 @@ async def list_events(bus: EventBus, request: ListEventsRequest, principal: Prin
         raise invalid_request("latest: cannot be combined with since and since_time", field="latest")
     if request.before and (request.since or request.HasField("since_time") or request.latest):
         raise invalid_request("before: cannot be combined with since, since_time and latest", field="before")
+    if request.before and not is_event_id(request.before):
+        raise invalid_request(f"before: expected an event id, got '{request.before[:100]}'", field="before")
     # Of the newest events, which are looked at first.
     seen: set[tuple[str, str]] = set()
     matches = filters.parse(request.filter.strip()).matches if request.filter.strip() else None

@@ -181,4 +181,9 @@ class SystemServicer:
     async def ProveIdentity(self, request: pb.ProveIdentityRequest, principal: Principal) -> pb.ProveIdentityResponse:
         host, port, grpc_port = self._settings.host, self._settings.port, self._settings.real_grpc_port
         proof = self._identity_key.proof(request.nonce, host, port, grpc_port)
-        return pb.ProveIdentityResponse(host=host, port=port, grpc_port=grpc_port, proof=proof)
+        answer = pb.ProveIdentityResponse(host=host, port=port, grpc_port=grpc_port, proof=proof)
+        answer.dashboard_port = self._settings.dashboard_port or 0
+        if request.session:
+            key = self._identity_key.of_session(request.session)
+            answer.session_proof = key.dashboard_proof(request.nonce, port, answer.dashboard_port)
+        return answer

@@ -106,6 +106,13 @@ export declare type ProveIdentityRequest = Message<"orchestra.v1.ProveIdentityRe
    * @generated from field: string nonce = 1;
    */
   nonce: string;
+
+  /**
+   * Claim `sid` of a browser session, for `session_proof`; at most 128 characters.
+   *
+   * @generated from field: string session = 2;
+   */
+  session: string;
 };
 
 /**
@@ -148,6 +155,21 @@ export declare type ProveIdentityResponse = Message<"orchestra.v1.ProveIdentityR
    * @generated from field: string proof = 4;
    */
   proof: string;
+
+  /**
+   * TCP port of the dashboard; 0 when it has no port of its own.
+   *
+   * @generated from field: uint32 dashboard_port = 5;
+   */
+  dashboardPort: number;
+
+  /**
+   * Hexadecimal HMAC-SHA256 of "cco-dashboard/1\n<nonce>\n<port>\n<dashboard_port>" with the key of
+   * the session; empty without one.
+   *
+   * @generated from field: string session_proof = 6;
+   */
+  sessionProof: string;
 };
 
 /**

@@ -182,6 +182,14 @@ export declare type ExchangeLoginCodeResponse = Message<"orchestra.v1.ExchangeLo
    * @generated from field: google.protobuf.Timestamp expires_at = 2;
    */
   expiresAt?: Timestamp;
+
+  /**
+   * Key of the session, hexadecimal: with it the browser checks `ProveIdentityResponse.session_proof`
+   * before it sends the token to a server that was away.
+   *
+   * @generated from field: string identity_key = 3;
+   */
+  identityKey: string;
 };
 
 /**
