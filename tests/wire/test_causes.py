@@ -82,6 +82,30 @@ def test_the_latest_value_of_each_key(sidecar: SidecarProcess, agent: Agent) -> 
     assert (refused.status_code, refused.json()["details"]["field"]) == (400, "latest")
 
 
+def test_lists_are_paged_backwards(sidecar: SidecarProcess, agent: Agent) -> None:
+    for n in range(25):
+        publish(sidecar, agent, topic="even" if n % 2 == 0 else "odd", data={"n": n})
+    for query, expected in (("", list(range(25))), ("&topic=even", list(range(0, 25, 2)))):
+        found: list[int] = []
+        before = ""
+        while page := events(sidecar, agent, f"limit=4{query}{before}"):
+            found = [each["data"]["n"] for each in page] + found
+            before = f"&before={page[0]['event_id']}"
+        assert found == expected
+    with Client(sidecar.url, token=agent.token, grpc_target=sidecar.target) as client:
+        newest = client.events.list(limit=1).events[0].message.event_id
+        assert [each.data["n"] for each in client.events.list(before=newest, limit=2).events] == [22, 23]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("before=banana", "before"), ("before=0", "before"), ("before=evt-00000001-0000000001&since=0", "before")],
+)
+def test_a_wrong_end_of_a_page_is_refused(sidecar: SidecarProcess, agent: Agent, query: str, field: str) -> None:
+    refused = sidecar.request("GET", f"/api/events?{query}", agent)
+    assert (refused.status_code, refused.json()["details"]["field"]) == (400, field)
+
+
 def test_a_subscription_begins_with_the_newest_events(sidecar: SidecarProcess, agent: Agent) -> None:
     for n in range(5):
         publish(sidecar, agent, topic="even" if n % 2 == 0 else "odd", data={"n": n})

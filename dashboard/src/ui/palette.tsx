@@ -57,16 +57,14 @@ function Open({ views }: { views: readonly { id: string; name: string }[] }) {
   const [typed, setTyped] = useState("");
   const [at, setAt] = useState(0);
   const all = useMemo(() => commands(views), []);
-  const found = useMemo(
-    () =>
-      all
-        .map((command) => ({ command, points: Math.max(score(typed, command.name), score(typed, command.about) / 2) }))
-        .filter((each) => each.points > 0)
-        .sort((a, b) => (typed ? b.points - a.points : 0))
-        .slice(0, MOST)
-        .map((each) => each.command),
-    [typed],
-  );
+  const search = (text: string) =>
+    all
+      .map((command) => ({ command, points: Math.max(score(text, command.name), score(text, command.about) / 2) }))
+      .filter((each) => each.points > 0)
+      .sort((a, b) => (text ? b.points - a.points : 0))
+      .slice(0, MOST)
+      .map((each) => each.command);
+  const found = useMemo(() => search(typed), [typed]);
   const close = () => {
     open.value = false;
   };
@@ -79,8 +77,11 @@ function Open({ views }: { views: readonly { id: string; name: string }[] }) {
     if (event.isComposing) return;
     if (event.key === "ArrowDown") setAt(Math.min(found.length - 1, at + 1));
     else if (event.key === "ArrowUp") setAt(Math.max(0, at - 1));
-    else if (event.key === "Enter") run(found[at]);
-    else return;
+    else if (event.key === "Enter") {
+      // What is in the field may be newer than what is drawn.
+      const text = (event.currentTarget as HTMLInputElement).value;
+      run(text === typed ? found[at] : search(text)[0]);
+    } else return;
     event.preventDefault();
   };
   return (

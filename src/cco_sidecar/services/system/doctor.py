@@ -11,7 +11,7 @@ from asyncio import subprocess
 import orjson
 
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import internal
+from cco_sidecar.core.errors import SidecarError, internal
 from cco_sidecar.core.settings import Settings
 from orchestra.v1.system_service_pb2 import Finding, ListFindingsResponse
 
@@ -26,18 +26,21 @@ class Doctor:
         self._settings = settings
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._found = ListFindingsResponse()
+        self._found: ListFindingsResponse | SidecarError = ListFindingsResponse()
         self._ran_at = -_FRESH_SECONDS
 
     async def findings(self) -> ListFindingsResponse:
         """Raises SidecarError (INT_001)."""
         async with self._lock:
             if time.monotonic() - self._ran_at >= _FRESH_SECONDS:
+                # A failure is kept too: what takes long or fails is not tried at every call.
                 try:
                     self._found = await self._run()
-                finally:
-                    # A failure also counts: what takes long or fails is not tried at every call.
-                    self._ran_at = time.monotonic()
+                except SidecarError as problem:
+                    self._found = problem
+                self._ran_at = time.monotonic()
+            if isinstance(self._found, SidecarError):
+                raise self._found
             return self._found
 
     async def _run(self) -> ListFindingsResponse:
