@@ -545,3 +545,16 @@ def test_an_agent_may_not_do_what_only_the_operator_may(sidecar: SidecarProcess)
     fails(run_cco(sidecar, *SPAWN, "--", "uname", environment=own), "spawn_agents")
     architect = sidecar.agent("chief-architect", issue="issue-1", project="default")
     fails(run_cco(sidecar, *SPAWN, "--", "uname", environment=[("JWT_TOKEN", architect.token)]), "operator")
+
+
+def test_diff_prints_what_it_changed(small: SidecarProcess) -> None:
+    act = "echo '# Changed' > README.md; echo new > new.txt; while :; do sleep 0.1; done"
+    agent = started(small, "sh", "-c", act, isolation="worktree")
+    until(lambda: "+# Changed" in run_cco(small, "agent", "diff", agent.id).stdout, "the change")
+    done = run_cco(small, "agent", "diff", agent.id[:20])
+    assert done.returncode == 0 and "-# Small\n+# Changed\n" in done.stdout
+    assert done.stderr == "new file that git does not know: new.txt\n"
+    agent.stop(force=True)
+    plain = started(small, "true")
+    plain.wait()
+    assert run_cco(small, "agent", "diff", plain.id).stderr == "no changes, or no worktree\n"

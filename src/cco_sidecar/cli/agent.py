@@ -15,7 +15,7 @@ from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected, project_option
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.numbers import Duration, Integer, Seconds
-from cco_sidecar.cli.terminal import echo, one_line
+from cco_sidecar.cli.terminal import echo, one_line, visible
 from cco_sidecar.client import Client
 from cco_sidecar.client.connection import claims_of
 from cco_sidecar.core import codec
@@ -314,6 +314,21 @@ def logs(client: Client, agent_id: str, timestamps: bool, **wanted: Any) -> None
     if wanted["follow"]:
         agent = client.agents.get(agent_id)
         echo(f"{agent_id} {status_of(agent)}: {one_line(agent.reason)}", err=True)
+
+
+@command.command()
+@click.argument("agent_id")
+@connected
+def diff(client: Client, agent_id: str) -> None:
+    """Print what an agent changed in its worktree, as a unified diff with secrets masked."""
+    answer = client.agents.diff(_agent(client, agent_id).agent_id)
+    echo(visible(answer.diff), nl=False)
+    for path in answer.untracked_files:
+        echo(f"new file that git does not know: {one_line(path)}", err=True)
+    if answer.truncated:
+        echo("the diff is longer; it is cut here", err=True)
+    if not answer.diff and not answer.untracked_files:
+        echo("no changes, or no worktree", err=True)
 
 
 # The documented alias.
