@@ -78,7 +78,8 @@ def test_an_approval_shows_its_command_and_diff_and_is_answered(visit: Visit, te
     expect(card).to_contain_text("-RATES = {'EUR': 1.0}")
     expect(card).to_contain_text("+RATES = {'EUR': 100, 'USD': 108}")
     card.get_by_label("Comment").fill("in the night")
-    card.get_by_role("button", name="Approve").click()
+    card.get_by_role("button", name="Approve").focus()
+    page.keyboard.press("Enter")
     expect(card).to_have_count(0)
     answered = team.call("GET", "/api/approvals")["approvals"][0]
     assert (answered["status"], answered["comment"]) == ("approved", "in the night")

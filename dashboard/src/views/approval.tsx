@@ -40,6 +40,8 @@ export function ApprovalCard({ approval, onAnswered }: { approval: Approval; onA
   const answer = async (approved: boolean) => {
     await post(`/api/approvals/${segment(approval.approval_id)}/answer`, { approved, comment });
     onAnswered();
+    // The card goes, and with it the place of the keyboard.
+    document.querySelector<HTMLElement>(".approvals")?.focus();
   };
   return (
     <article class="card approval" aria-label={`Approval: ${visible(approval.question).slice(0, 100)}`}>
