@@ -1,6 +1,6 @@
 // The frame around the views: navigation, the connection, the keyboard.
 import type { ComponentChildren } from "preact";
-import { useEffect, useErrorBoundary } from "preact/hooks";
+import { useEffect, useErrorBoundary, useState } from "preact/hooks";
 import { now } from "./core/clock.ts";
 import { go, link, project, view } from "./core/route.ts";
 import { signOut, token } from "./core/session.ts";
@@ -83,6 +83,9 @@ function skip(event: MouseEvent) {
 }
 
 function Header() {
+  // What is being typed must survive that the header is drawn again.
+  const [typed, setTyped] = useState(project.value);
+  useEffect(() => setTyped(project.value), [project.value]);
   const waiting = shared.value?.team.approvals.value.length ?? 0;
   return (
     <header class="top">
@@ -105,7 +108,8 @@ function Header() {
           <span class="hidden">Project</span>
           <input
             class="project"
-            value={project.value}
+            value={typed}
+            onInput={(event) => setTyped(event.currentTarget.value)}
             placeholder="default project"
             spellcheck={false}
             onChange={(event) => go(view.value, { project: event.currentTarget.value.trim() })}

@@ -79,12 +79,9 @@ export async function signIn(code: string): Promise<string> {
 
 /** Forgets the token, here and in the sidecar. */
 export async function signOut(): Promise<void> {
-  const jti = claimsOf(token.value ?? "")?.jti;
-  const headers = { Authorization: `Bearer ${token.value}`, "Content-Type": "application/json" };
-  const safe = isTrusted();
+  const revoked = post("/api/tokens/revoke", { jti: claimsOf(token.value ?? "")?.jti });
   end("you signed out");
-  if (!(await safe)) return;
-  await fetch("/api/tokens/revoke", { method: "POST", headers, body: JSON.stringify({ jti }) }).catch(() => undefined);
+  await revoked;
 }
 
 /** Ends the session in this tab. Returns the reason. */
@@ -108,11 +105,16 @@ function keep(text: string | null, fresh = false): void {
   }
 }
 
-const isTrusted = (): Promise<boolean> =>
-  trusted().then(
-    () => true,
-    () => false,
-  );
+/** Calls the sidecar with the token of this tab, once it has proved that it is the sidecar; null without an answer. */
+async function post(path: string, body: object = {}, bearer = token.value): Promise<Response | null> {
+  try {
+    await trusted();
+    const headers = { Authorization: `Bearer ${bearer}`, "Content-Type": "application/json" };
+    return await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+  } catch {
+    return null;
+  }
+}
 
 let renewing: Promise<void> | null = null;
 
@@ -128,15 +130,10 @@ function renewInTime(): void {
 }
 
 async function renew(): Promise<void> {
-  if (!(await isTrusted())) return;
-  const answer = await fetch("/api/tokens/refresh", {
-    method: "POST",
-    headers: { Authorization: `Bearer ${token.value}`, "Content-Type": "application/json" },
-    body: "{}",
-  }).catch(() => null);
+  const answer = await post("/api/tokens/refresh");
   // Without an answer, the next check tries again.
   if (answer?.ok) keep((await answer.json()).jwt_token, true);
-  else if (answer && answer.status === 401) end((await answer.json()).message);
+  else if (answer?.status === 401) end((await answer.json()).message);
 }
 
 /** Resolves when no renewal is under way, which replaces the token. */
@@ -165,12 +162,7 @@ channel.onmessage = async ({ data }: MessageEvent<Said>) => {
 };
 
 async function newCode(): Promise<string> {
-  if (!(await isTrusted())) return "";
-  const answer = await fetch("/api/login-codes", {
-    method: "POST",
-    headers: { Authorization: `Bearer ${token.value}`, "Content-Type": "application/json" },
-    body: "{}",
-  }).catch(() => null);
+  const answer = await post("/api/login-codes");
   return answer?.ok ? (await answer.json()).code : "";
 }
 

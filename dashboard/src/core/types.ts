@@ -4,9 +4,7 @@ import type { components } from "../../.build/api.d.ts";
 type Schemas = components["schemas"];
 
 export type Agent = Schemas["Agent"];
-export type AgentStatus = Agent["status"];
 export type AgentDiff = Schemas["GetAgentDiffResponse"];
-export type AgentResult = Schemas["AgentResult"];
 export type Approval = Schemas["Approval"];
 export type Candidate = Schemas["Candidate"];
 export type Consumer = Schemas["Consumer"];
@@ -20,7 +18,6 @@ export type Event = Schemas["Event"];
 export type Finding = Schemas["Finding"];
 export type Gap = Schemas["Gap"];
 export type Health = Schemas["GetHealthResponse"];
-export type Knowledge = Schemas["KnowledgeEntry"];
 export type LogLine = Schemas["LogLine"];
 export type Page<Name extends string, Item> = { [key in Name]: Item[] } & { next_cursor?: string | null };
 export type Result = Schemas["Result"];

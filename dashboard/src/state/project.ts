@@ -1,5 +1,6 @@
 // What all views share: the team and the events of the project in the address.
 import { effect, signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
 import { LiveEvents } from "../core/live.ts";
 import { project } from "../core/route.ts";
 import { token } from "../core/session.ts";
@@ -11,8 +12,28 @@ export type Shared = { team: Team; timeline: Timeline; live: LiveEvents };
 
 /** Null while nobody is signed in. */
 export const shared = signal<Shared | null>(null);
-/** Called with each batch of new events, while a view listens. */
-export const listeners = new Set<(events: Event[]) => void>();
+const listeners = new Set<(events: Event[]) => void>();
+
+/** Calls `act` when events of a topic that a view is about arrive, at most every half second. */
+export function useEvents(topic: string, concerns: (event: Event) => boolean, act: () => void): void {
+  const latest = useRef({ concerns, act });
+  latest.current = { concerns, act };
+  useEffect(() => {
+    let timer = 0;
+    const hear = (events: Event[]) => {
+      if (timer || !events.some((event) => event.topic === topic && latest.current.concerns(event))) return;
+      timer = window.setTimeout(() => {
+        timer = 0;
+        latest.current.act();
+      }, 500);
+    };
+    listeners.add(hear);
+    return () => {
+      clearTimeout(timer);
+      listeners.delete(hear);
+    };
+  }, []);
+}
 
 export function start(): void {
   effect(() => {

@@ -1,6 +1,7 @@
 // The events of the project in memory: the newest 100,000, without their data, which is read when one is opened.
 import { signal } from "@preact/signals";
 import { get } from "../core/api.ts";
+import { nextFrame } from "../core/frame.ts";
 import { isAfter, type Listener } from "../core/live.ts";
 import type { Event, Gap, Page } from "../core/types.ts";
 import { Ring } from "../lib/ring.ts";
@@ -46,7 +47,7 @@ export class Timeline {
   readonly loadingOlder = signal(false);
   /** Whether everything that is retained, or as much as fits, is here. */
   readonly whole = signal(false);
-  private frame = 0;
+  private telling = false;
   private closed = false;
 
   constructor(
@@ -117,11 +118,11 @@ export class Timeline {
 
   /** Tells the views, once per frame however many batches arrive. */
   private touch(): void {
-    if (this.frame) return;
-    const tell = () => {
-      this.frame = 0;
+    if (this.telling) return;
+    this.telling = true;
+    nextFrame(() => {
+      this.telling = false;
       this.version.value += 1;
-    };
-    this.frame = document.hidden ? window.setTimeout(tell, 500) : requestAnimationFrame(tell);
+    });
   }
 }

@@ -1,6 +1,7 @@
 // One agent: its output as it happens, its changes, its figures, and what a person can do.
 import { useEffect, useState } from "preact/hooks";
 import { get, post, remove, request, segment } from "../core/api.ts";
+import { nextFrame } from "../core/frame.ts";
 import { link, params, set } from "../core/route.ts";
 import { readStream, SILENCE_MS } from "../core/stream.ts";
 import type { Agent, AgentDiff, LogLine } from "../core/types.ts";
@@ -108,12 +109,12 @@ function Log({ agent }: { agent: Agent }) {
   const path = `/api/agents/${segment(agent.agent_id)}/logs`;
   useEffect(() => {
     const abort = new AbortController();
-    let frame = 0;
+    let callOff: (() => void) | null = null;
     let number = 0;
     let arrived: LogLine[] = [];
     let resuming = false;
     const flush = () => {
-      frame = 0;
+      callOff = null;
       // A log has no cursor: after an interruption its end is read again, and what is known is left out.
       const fresh = resuming ? linesAfter(lines.items.at(-1), arrived) : arrived;
       if (arrived.length > 0) resuming = false;
@@ -124,7 +125,7 @@ function Log({ agent }: { agent: Agent }) {
     const receive = (batch: { lines?: LogLine[]; message?: string }) => {
       setState(batch.message ?? "");
       for (const line of batch.lines ?? []) arrived.push(line);
-      if (!frame) frame = document.hidden ? window.setTimeout(flush, 500) : requestAnimationFrame(flush);
+      callOff ??= nextFrame(flush);
     };
     const read = async () => {
       for (;;) {
@@ -147,7 +148,7 @@ function Log({ agent }: { agent: Agent }) {
     void read();
     return () => {
       abort.abort();
-      cancelAnimationFrame(frame);
+      callOff?.();
     };
   }, [agent.agent_id]);
   const download = async () => {

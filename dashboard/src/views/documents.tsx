@@ -2,10 +2,10 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { get, request, segment } from "../core/api.ts";
 import { link, params, project, set } from "../core/route.ts";
-import type { DocumentFound, DocumentRecord, DocumentRelation, DocumentRevision, Event, Page } from "../core/types.ts";
+import type { DocumentFound, DocumentRecord, DocumentRelation, DocumentRevision, Page } from "../core/types.ts";
 import { bytes, count } from "../lib/format.ts";
 import { visible } from "../lib/visible.ts";
-import { listeners, shared } from "../state/project.ts";
+import { shared, useEvents } from "../state/project.ts";
 import { Facts, Problem, Text, Time, useLoaded } from "../ui/basics.tsx";
 import { difference, UnifiedDiff } from "../ui/diff.tsx";
 import { List } from "../ui/list.tsx";
@@ -46,13 +46,7 @@ export function Documents() {
   useEffect(() => {
     if (value) setKnown(value);
   }, [value]);
-  useEffect(() => {
-    const hear = (events: Event[]) => events.some((event) => event.topic === "documents") && reload();
-    listeners.add(hear);
-    return () => {
-      listeners.delete(hear);
-    };
-  }, []);
+  useEvents("documents", () => true, reload);
   const tags = useMemo(() => {
     const counts = new Map<string, number>();
     for (const { document } of known ?? [])
@@ -163,13 +157,7 @@ async function load(id: string, signal: AbortSignal): Promise<Loaded> {
 function DocumentPanel({ id }: { id: string }) {
   const { revision = "", before = "" } = params.value;
   const { value, problem, reload } = useLoaded(id, (signal) => load(id, signal));
-  useEffect(() => {
-    const hear = (events: Event[]) => events.some((event) => event.data?.document_id === id) && reload();
-    listeners.add(hear);
-    return () => {
-      listeners.delete(hear);
-    };
-  }, [id]);
+  useEvents("documents", (event) => event.data?.document_id === id, reload);
   const document = value?.document;
   return (
     <aside class="detail wide" aria-label="Document">

@@ -2,11 +2,11 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get, post, segment } from "../core/api.ts";
 import { link, params, project, set } from "../core/route.ts";
-import type { Event, Page, Session, SessionEvent } from "../core/types.ts";
+import type { Page, Session, SessionEvent } from "../core/types.ts";
 import { clockTime, count, dollars, duration } from "../lib/format.ts";
 import { inputLine, messageText, type Step, steps } from "../lib/sessions.ts";
 import { terminal, visible } from "../lib/visible.ts";
-import { listeners, shared } from "../state/project.ts";
+import { shared, useEvents } from "../state/project.ts";
 import { Action, Badge, Facts, JsonText, Line, Problem, Tabs, Text, Time, useLoaded } from "../ui/basics.tsx";
 import { List } from "../ui/list.tsx";
 import { Markdown } from "../ui/markdown.tsx";
@@ -18,27 +18,6 @@ const TABS = [
 ];
 const STATUSES = ["", "pending", "running", "finished", "failed", "stopped"];
 
-/** Calls `act` when events of sessions arrive, at most every half second. */
-function useSessionEvents(concerns: (event: Event) => boolean, act: () => void): void {
-  const latest = useRef({ concerns, act });
-  latest.current = { concerns, act };
-  useEffect(() => {
-    let timer = 0;
-    const hear = (events: Event[]) => {
-      if (timer || !events.some((event) => event.topic === "sessions" && latest.current.concerns(event))) return;
-      timer = window.setTimeout(() => {
-        timer = 0;
-        latest.current.act();
-      }, 500);
-    };
-    listeners.add(hear);
-    return () => {
-      clearTimeout(timer);
-      listeners.delete(hear);
-    };
-  }, []);
-}
-
 export function Sessions() {
   const { session: open, find = "", status = "" } = params.value;
   const [known, setKnown] = useState<Session[]>();
@@ -49,7 +28,7 @@ export function Sessions() {
   useEffect(() => {
     if (value) setKnown(value.sessions);
   }, [value]);
-  useSessionEvents((event) => !/_tool$|^message$/.test(event.event_type), reload);
+  useEvents("sessions", (event) => !/_tool$|^message$/.test(event.event_type), reload);
   const words = find.toLowerCase();
   const shown = (known ?? []).filter((each) =>
     `${each.name} ${each.blueprint} ${each.issue_id}`.toLowerCase().includes(words),
@@ -137,7 +116,7 @@ function SessionPanel({ id }: { id: string }) {
   };
   const connected = shared.value?.live.state.value;
   useEffect(() => void more(), [connected]);
-  useSessionEvents((event) => event.data?.session_id === id, more);
+  useEvents("sessions", (event) => event.data?.session_id === id, more);
   const calls = useMemo(() => steps(events), [events]);
   return (
     <aside class="detail wide" aria-label="Session">

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cco_sidecar.core import security_log
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import SidecarError, invalid_token
+from cco_sidecar.core.errors import invalid_token
 from cco_sidecar.core.principal import Principal
 
 CODE_SECONDS = 120
@@ -49,12 +49,9 @@ class Logins:
         known = self._by_operator.pop(code, None) or self._by_browsers.pop(code, None)
         if known is None or known.expires_at <= self._clock.seconds():
             security_log.refused("login_refused")
-            raise refused_code()
+            raise invalid_token(
+                "the login link was used before, or is older than two minutes; open the dashboard again with "
+                "'cco dashboard'"
+            )
         security_log.record("signed_in")
         return known
-
-
-def refused_code() -> SidecarError:
-    return invalid_token(
-        "the login link was used before, or is older than two minutes; open the dashboard again with 'cco dashboard'"
-    )

@@ -37,7 +37,7 @@ class MethodPolicy:
     @property
     def open_to_dashboard(self) -> bool:
         """Reports whether a browser session may make the call. What runs in a browser is more exposed than a command,
-        so it reads no secrets and starts no programs."""
+        so it reads no secrets and chooses no program."""
         return self.rules.dashboard or (self.reads and not self.rules.confidential)
 
     def authorise(self, principal: Principal) -> None:

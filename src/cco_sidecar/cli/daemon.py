@@ -66,11 +66,7 @@ def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
             raise
         echo(f"the sidecar is already running (pid {running.pid})")
         return
-    for text in server.warnings(settings):
-        echo(text, err=True)
-    echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
-    for text in server.dashboard_lines(settings):
-        echo(text)
+    server.say_started(pid, settings)
 
 
 @command.command()

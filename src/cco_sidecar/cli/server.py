@@ -39,11 +39,7 @@ def command(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     settings = settings_of(ctx, **flags)
     if daemon:
         pid = process.start_in_background([arg for arg in sys.argv[1:] if arg != "--daemon"])
-        for text in warnings(settings):
-            echo(text, err=True)
-        echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
-        for text in dashboard_lines(settings):
-            echo(text)
+        say_started(pid, settings)
         return
     serve(settings)
 
@@ -92,11 +88,7 @@ def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -
         raise click.ClickException(
             f"{problem.message}; it runs again as before (pid {pid}) on {present.url}"
         ) from problem
-    for text in warnings(settings):
-        echo(text, err=True)
-    echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
-    for text in dashboard_lines(settings):
-        echo(text)
+    say_started(pid, settings)
 
 
 @command.command()
@@ -204,7 +196,16 @@ def _print_banner(sidecar: Any, settings: Settings) -> None:
         echo(text, err=True)
 
 
-def dashboard_lines(settings: Settings) -> Iterator[str]:
+def say_started(pid: int, settings: Settings) -> None:
+    """Prints what was started in the background, and where it is."""
+    for text in warnings(settings):
+        echo(text, err=True)
+    echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
+    for text in _dashboard_lines(settings):
+        echo(text)
+
+
+def _dashboard_lines(settings: Settings) -> Iterator[str]:
     """Yields where the dashboard of the sidecar that was just started is."""
     place = str(settings.storage)
     known = next((each for each in run_directory.running() if each.storage == place), None)

@@ -150,9 +150,8 @@ class Events:
         ``latest`` returns only the newest event of each topic and ``state_key``; ``before`` the newest before an event.
         """
         request = requests.list_events(
-            topic, event_type, since, since_time, correlation_id, filter, limit, latest, project_id
+            topic, event_type, since, since_time, correlation_id, filter, limit, latest, before, project_id
         )
-        request.before = before
         answer = await self._client.call(self._stub.ListEvents, request)
         return EventPage.of(answer)
 

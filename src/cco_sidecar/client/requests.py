@@ -141,6 +141,7 @@ def list_events(
     filter: str,
     limit: int | None,
     latest: bool,
+    before: str,
     project_id: str,
 ) -> event_pb.ListEventsRequest:
     return event_pb.ListEventsRequest(
@@ -152,6 +153,7 @@ def list_events(
         filter=filter,
         limit=limit,
         latest=latest,
+        before=before,
         project_id=project_id,
     )
 

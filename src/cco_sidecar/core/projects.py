@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from cco_sidecar.core.errors import not_found
 from cco_sidecar.core.settings import Settings
+
+
+def foreign_to(root: Path, directories: Iterable[Path]) -> list[Path]:
+    """Returns the directories of other projects than the one at ``root``, unless one of the two contains the other."""
+    related = [root, *root.parents]
+    return [each for each in directories if each not in related and not each.is_relative_to(root)]
 
 
 class Projects:
@@ -22,10 +29,7 @@ class Projects:
         return {name: str(root) for name, root in self._roots.items()} | {"": str(self.root(self.default))}
 
     def foreign_to(self, root: Path) -> list[Path]:
-        """Returns the directories of other projects, unless one of the two contains the other."""
-        others = [Path(each) for each in self.directories.values()]
-        related = [root, *root.parents]
-        return [each for each in others if each not in related and not each.is_relative_to(root)]
+        return foreign_to(root, map(Path, self.directories.values()))
 
     def root(self, project: str) -> Path:
         """Returns the directory of a project. Raises SidecarError (PRJ_001) if the project is not configured.

@@ -113,6 +113,12 @@ def test_a_secret_of_kubernetes_is_masked() -> None:
         assert "c2VjcmV0" not in text and "kind: Secret" in text
 
 
+def test_only_line_feeds_end_a_line() -> None:
+    patch = "+a\x0cb\rc\u2028d\n+password = 'Tr0ub4dor&3xyz'\n"
+    text = masked(patch)
+    assert text.startswith("+a\x0cb\rc\u2028d\n+password = ") and "Tr0ub4dor" not in text
+
+
 def test_what_is_no_secret_stays_as_it_is() -> None:
     patch = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n context\n-before\n+after\n\\ No newline at end of file\n"
     assert masked(patch) == patch

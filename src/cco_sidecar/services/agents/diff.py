@@ -52,7 +52,7 @@ class Diffs:
 def masked(diff: str) -> str:
     """Masks the secrets of a unified diff: in what stood before a change, in what stands after it, and in the lines of
     the change alone; without the signs of the lines, which no rule knows."""
-    lines = diff.splitlines(keepends=True)
+    lines = _lines(diff)
     for signs in ("- ", "+ ", "-", "+"):
         lines = list(_masked_lines(lines, frozenset(signs)))
     return "".join(lines)
@@ -63,12 +63,17 @@ def _masked_lines(lines: list[str], signs: frozenset[str]) -> Iterator[str]:
         run = list(group)
         text = "".join(line[1:] for line in run)
         clean = _BASE64.sub(f"{masking.MASK}\n", masking.mask(text)) if searched else text
-        after = clean.splitlines(keepends=True)
+        after = _lines(clean)
         if clean == text:
             yield from run
         elif len(after) == len(run):
             yield from (line[0] + changed for line, changed in zip(run, after, strict=True))
         else:
             # A secret of several lines became one.
-            sign = min(line[0] for line in run if line[0] != " ") if any(line[0] != " " for line in run) else " "
+            sign = next((line[0] for line in run if line[0] != " "), " ")
             yield from (sign + changed for changed in after)
+
+
+def _lines(text: str) -> list[str]:
+    """Splits at line feeds only, as git does; str.splitlines splits at other characters too."""
+    return [line + "\n" for line in text.split("\n")[:-1]] + [line for line in text.split("\n")[-1:] if line]

@@ -23,6 +23,7 @@ from cco_sidecar.core.budget import NO_BUDGET, Budget
 from cco_sidecar.core.codec import json_head
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.lru import ByteLru
+from cco_sidecar.core.projects import foreign_to
 from cco_sidecar.core.settings import CONTEXT_CACHE
 from cco_sidecar.ranking.selection import Choice, choose
 from cco_sidecar.repository import masking
@@ -133,9 +134,7 @@ class Worker:
             self._snapshots.popitem(last=False)
 
     def _scanner(self, root: Path, queue: int) -> Scanner:
-        related = [root, *root.parents]
-        foreign = [each for each in self._projects if each not in related and not each.is_relative_to(root)]
-        return Scanner(root, self._storage, queue, foreign)
+        return Scanner(root, self._storage, queue, foreign_to(root, self._projects))
 
     def make(self, wanted: Wanted) -> Made:
         """Builds a context. Raises SnapshotGone."""
