@@ -230,21 +230,25 @@ def test_the_token_was_exchanged(program: Program, review: Review) -> None:
 
 
 def test_the_readme_does_what_it_says(review: Review, tmp_path: Path) -> None:
-    """Its commands, with this sidecar, the bare stubs, and the packages that are built already."""
+    """Its commands, with this sidecar, the bare stubs, and the packages that are built already.
+
+    The agent writes to a file of its own: on a terminal, where both write to one place, lines may mix.
+    """
     text = (OURS / "examples" / "README.md").read_text()
     commands = re.search(r"```text\n(make packages\n.*?)```", text, re.DOTALL)
     assert commands is not None
     script = commands[1].removeprefix("make packages\n").replace("127.0.0.1:3002", review.sidecar.target)
     agent = shlex.join(["make", "-s", "-C", str(published.examples()), *published.options(), "python-stubs"])
-    script = script.replace("make -C examples go &", f"{agent} &") + 'wait "$!"\n'
+    script = script.replace("make -C examples go &", f'{agent} >"$AGENT_OUTPUT" &') + 'wait "$!"\n'
     (tmp_path / "cco").write_text(f'#!/bin/sh\nexec {sys.executable} -m cco_sidecar.cli.main "$@"\n')
     (tmp_path / "cco").chmod(0o755)
     environment = {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "CCO_SIDECAR_STORAGE": str(review.sidecar.storage),
+        "AGENT_OUTPUT": str(tmp_path / "output.txt"),
     }
-    said = published.run("bash", "-euc", script, environment=environment, timeout=120)
-    assert "comment 1\n" in said
+    published.run("bash", "-euc", script, environment=environment, timeout=120)
+    assert "comment 1" in (tmp_path / "output.txt").read_text().splitlines()
 
 
 @pytest.mark.parametrize("name", published.PROGRAMS)
