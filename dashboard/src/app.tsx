@@ -7,6 +7,7 @@ import { signOut, token } from "./core/session.ts";
 import { ago, count } from "./lib/format.ts";
 import { visible } from "./lib/visible.ts";
 import { shared } from "./state/project.ts";
+import { announcement } from "./ui/basics.tsx";
 import { helpOpen, KeyboardHelp } from "./ui/help.tsx";
 import { onKeyDown } from "./ui/keyboard.ts";
 import { openPalette, Palette } from "./ui/palette.tsx";
@@ -56,6 +57,9 @@ export function App() {
       <main id="main" tabIndex={-1} class={`view-${view.value}`}>
         <Guard key={`${view.value} ${project.value}`}>{View ? <View /> : <NotFound />}</Guard>
       </main>
+      <output class="hidden" aria-live="polite">
+        {announcement}
+      </output>
       <Palette views={VIEWS} />
       {helpOpen.value && <KeyboardHelp views={VIEWS} />}
     </>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import shlex
 import shutil
@@ -62,9 +63,15 @@ def test_repeated_starts_run_one_service(own: Background) -> None:
     assert requests.get(f"http://127.0.0.1:{own.dashboard_port}/health", timeout=10).json()["status"] == "healthy"
     assert own.get("/health").json()["status"] == "healthy"
     pid = own.pid
-    assert printed(own.cco("daemon", "start")) == f"the sidecar is already running (pid {pid})\n"
+    dashboard = own.said_at_start.splitlines()[-1]
+    assert str(own.dashboard_port) in dashboard
+    assert printed(own.cco("daemon", "start")).splitlines() == [
+        f"the sidecar is already running (pid {pid})",
+        dashboard,
+    ]
     assert own.pid == pid
-    assert f"(pid {pid}, " in printed(own.cco("daemon", "status"))
+    status = printed(own.cco("daemon", "status")).splitlines()
+    assert f"(pid {pid}, " in status[0] and status[1:] == [dashboard]
     assert printed(own.cco("daemon", "stop")) == f"stopped (pid {pid})\n"
     assert not process_alive(pid) and not own.storage.joinpath("sidecar.pid").exists()
     assert printed(own.cco("daemon", "stop")) == "the sidecar is not running\n"
@@ -73,9 +80,8 @@ def test_repeated_starts_run_one_service(own: Background) -> None:
 def test_options_for_a_running_daemon_are_not_silently_ignored(own: Background, tmp_path: Path) -> None:
     printed(own.cco("daemon", "start", "--cache-size-mb", "64"))
     pid = own.pid
-    assert (
-        printed(own.cco("daemon", "start", "--cache-size-mb", "64")) == f"the sidecar is already running (pid {pid})\n"
-    )
+    again = printed(own.cco("daemon", "start", "--cache-size-mb", "64"))
+    assert again.startswith(f"the sidecar is already running (pid {pid})\n")
     config = written(tmp_path / "config.json", agents={"max_concurrent": 7})
     for line in (("daemon", "start", "--cache-size-mb", "65"), ("--config", str(config), "daemon", "start")):
         fails(
@@ -429,6 +435,8 @@ def test_a_taken_port_of_the_dashboard_is_only_a_warning(own: Background) -> Non
     assert f"the dashboard is on http://127.0.0.1:{own.port}/" in said
     assert "text/html" in own.get("/").headers["content-type"]
     assert str(own.dashboard_port) in next((own.storage / "logs").glob("*.log")).read_text()
+    found = {each["name"]: each for each in json.loads(own.cco("doctor", "--format", "json").stdout)}
+    assert found["dashboard"]["level"] == "warning" and str(own.dashboard_port) in found["dashboard"]["text"]
     link = printed(own.cco("dashboard", "--print"))
     assert link.startswith(f"http://127.0.0.1:{own.port}/#login=")
 

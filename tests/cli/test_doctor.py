@@ -33,6 +33,7 @@ CHECKS = {
     "gRPC port",
     "sidecar",
     "clock",
+    "dashboard",
     "token",
     "git",
     "sandbox",

@@ -77,12 +77,22 @@ def test_an_approval_shows_its_command_and_diff_and_is_answered(visit: Visit, te
     expect(card.get_by_role("region", name="Command")).to_have_text("psql shop -c 'insert into rates select 1'")
     expect(card).to_contain_text("-RATES = {'EUR': 1.0}")
     expect(card).to_contain_text("+RATES = {'EUR': 100, 'USD': 108}")
+    expect(card).not_to_contain_text("has ended")
     card.get_by_label("Comment").fill("in the night")
     card.get_by_role("button", name="Approve").focus()
     page.keyboard.press("Enter")
     expect(card).to_have_count(0)
+    expect(page.get_by_role("status").filter(has_text="Approved: May I add the exchange rates")).to_have_count(1)
     answered = team.call("GET", "/api/approvals")["approvals"][0]
     assert (answered["status"], answered["comment"]) == ("approved", "in the night")
+
+
+def test_an_approval_of_an_agent_that_has_ended_says_so(visit: Visit, team: Team, agents: Agents) -> None:
+    page = visit().page
+    ask = {"do": "call", "method": "POST", "path": "/approvals", "expect": 201, "body": {"question": "Who waits?"}}
+    team.spawn("test-engineer", "ask and go", [ask]).wait("completed")
+    card = page.get_by_role("article", name="Approval: Who waits?")
+    expect(card).to_contain_text("The agent that asked has ended")
 
 
 def test_an_issue_shows_how_work_was_handed_on_and_compares_results(visit: Visit, agents: Agents) -> None:
@@ -140,9 +150,15 @@ def test_the_past_is_replayed(visit: Visit, agents: Agents) -> None:
     expect(row(there.page, "agent_spawned")).to_be_visible()
     slider = there.page.get_by_label("Moment that is shown")
     slider.fill("0")
-    expect(there.page.get_by_role("listbox", name="Events").get_by_role("option")).to_have_count(1)
+    shown = there.page.get_by_role("listbox", name="Events").get_by_role("option")
+    expect(shown).to_have_count(1)
+    slider.blur()
+    there.page.wait_for_url(re.compile(r"[?&]at=\d+$"))
+    there.page.reload()
+    expect(shown).to_have_count(1)
     there.page.get_by_role("button", name="600×").click()
     expect(there.page.get_by_role("button", name="Now")).to_be_disabled(timeout=20_000)
+    assert "at=" not in there.page.url
 
 
 def test_a_dead_letter_is_delivered_again(visit: Visit, team: Team, agents: Agents) -> None:
@@ -237,6 +253,8 @@ def test_the_keyboard_reaches_everything(visit: Visit, agents: Agents) -> None:
     page.keyboard.press("Control+k")
     expect(page.get_by_label("Command, agent or issue")).to_be_focused()
     page.keyboard.type("debugger")
+    # The agents of the team may still be read.
+    expect(page.get_by_role("listbox", name="Commands").get_by_role("option").first).to_contain_text("debugger")
     page.keyboard.press("Enter")
     expect(page.get_by_role("complementary", name="Agent")).to_contain_text(agents["stuck"].id)
     page.keyboard.press("Escape")

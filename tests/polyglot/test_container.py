@@ -78,7 +78,7 @@ def test_the_image_has_a_sidecar_and_no_installer(image: Path) -> None:
 def test_the_image_runs_as_another_user_and_is_probed() -> None:
     last = dict(stages()[-1])
     assert last["USER"] == "10001" and last["CMD"] == '["cco", "orchestration-server"]'
-    assert "CMD" in last["HEALTHCHECK"] and last["EXPOSE"] == "3001 3002"
+    assert "CMD" in last["HEALTHCHECK"] and last["EXPOSE"] == "3000 3001 3002"
     names = [instruction for instruction, _ in stages()[-1]]
     assert names.index("USER") > max(number for number, name in enumerate(names) if name == "RUN")
 

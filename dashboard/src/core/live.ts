@@ -97,7 +97,6 @@ export class LiveEvents {
   private startOver(): void {
     this.listener.gap?.({ since: this.cursor, resumed_after: "", missed: 0 });
     this.cursor = "";
-    this.newest = "";
   }
 
   private receive(batch: Batch): void {

@@ -101,10 +101,8 @@ export class Timeline {
         const params = { project_id: this.project, filter: this.filter, limit: PAGE, before: first?.id };
         const page = await get<Page<"events", Event>>("/api/events", params);
         // The stream may have begun meanwhile.
-        const oldest = this.ring.items.find((row) => !row.missed);
-        if (!first && oldest) continue;
-        const older = page.events.filter((event) => !oldest || isAfter(oldest.id, event.event_id));
-        if (older.length === 0 || !this.ring.prepend(older.map(rowOf))) {
+        if (!first && this.ring.items.some((row) => !row.missed)) continue;
+        if (page.events.length === 0 || !this.ring.prepend(page.events.map(rowOf))) {
           this.whole.value = true;
           break;
         }

@@ -1,10 +1,15 @@
 // Small pieces that every view uses.
+import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError } from "../core/api.ts";
 import { now } from "../core/clock.ts";
 import { absolute, ago, clockTime, duration } from "../lib/format.ts";
+import { onceMore } from "../lib/once-more.ts";
 import { oneLine, visible } from "../lib/visible.ts";
+
+/** What a screen reader says next. */
+export const announcement = signal("");
 
 /** A time, relative with the absolute one as its title, or the other way round. */
 export function Time({ at, clock = false }: { at: number | string | undefined; clock?: boolean }) {
@@ -70,6 +75,17 @@ export function Text({ children, label }: { children: string; label?: string }) 
 export const JsonText = ({ value, label }: { value: unknown; label?: string }) => (
   <Text label={label ?? "JSON"}>{JSON.stringify(value, null, 2) ?? "null"}</Text>
 );
+
+/** A summary that opens. What is in it is made once it is open: a long list may have thousands. */
+export function Details({ summary, children }: { summary: ComponentChildren; children(): ComponentChildren }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <details onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>{summary}</summary>
+      {open && children()}
+    </details>
+  );
+}
 
 export type Tab = { id: string; name: string };
 
@@ -171,27 +187,37 @@ export function Action(props: {
 
 export type Loaded<T> = { value: T | undefined; problem: string; reload(): void; loading: boolean };
 
-/** Loads something when `key` changes, and again on `reload`. What was loaded for another key is dropped. */
+/**
+ * Loads something when `key` changes, and again on `reload`: once more after the one under way, however often it is asked.
+ * What was loaded for another key is dropped.
+ */
 export function useLoaded<T>(key: string, load: (signal: AbortSignal) => Promise<T>): Loaded<T> {
   const [state, setState] = useState<{ key: string; value?: T; problem: string }>({ key: "", problem: "" });
-  const [turn, setTurn] = useState(0);
+  const reload = useRef(() => {});
+  const latest = useRef(load);
+  latest.current = load;
   useEffect(() => {
     const abort = new AbortController();
-    load(abort.signal).then(
-      (value) => !abort.signal.aborted && setState({ key, value, problem: "" }),
-      (error: Error) => {
-        if (!abort.signal.aborted)
-          setState((old) => ({ ...(old.key === key ? old : {}), key, problem: error.message }));
-      },
-    );
+    const run = onceMore(async () => {
+      try {
+        const value = await latest.current(abort.signal);
+        if (!abort.signal.aborted) setState({ key, value, problem: "" });
+      } catch (error) {
+        const problem = (error as Error).message;
+        if (!abort.signal.aborted) setState((old) => ({ ...(old.key === key ? old : {}), key, problem }));
+      }
+      return !abort.signal.aborted;
+    });
+    reload.current = run;
+    run();
     return () => abort.abort();
-  }, [key, turn]);
+  }, [key]);
   const own = state.key === key;
   return {
     value: own ? state.value : undefined,
     problem: own ? state.problem : "",
     loading: !own,
-    reload: () => setTurn((old) => old + 1),
+    reload: () => reload.current(),
   };
 }
 

@@ -22,9 +22,11 @@ type Props = {
   version: number;
   until: number | null;
   onMove(until: number | null): void;
+  /** Called once the slider is let go. */
+  onSettled(until: number | null): void;
 };
 
-export function Scrubber({ rows, version, until, onMove }: Props) {
+export function Scrubber({ rows, version, until, onMove, onSettled }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const drawn = useRef(0);
   const first = rows[0]?.at ?? 0;
@@ -49,6 +51,10 @@ export function Scrubber({ rows, version, until, onMove }: Props) {
     return () => clearTimeout(timer);
   }, [version, theme.value, rows]);
   const at = until ?? last;
+  const moment = (event: { currentTarget: HTMLInputElement }) => {
+    const share = Number(event.currentTarget.value) / 1000;
+    return share >= 1 ? null : first + share * (last - first);
+  };
   return (
     <span class="scrubber">
       <canvas ref={canvas} width={BINS} height={30} aria-hidden="true" />
@@ -59,10 +65,8 @@ export function Scrubber({ rows, version, until, onMove }: Props) {
         min={0}
         max={1000}
         value={last > first ? Math.round(((at - first) / (last - first)) * 1000) : 1000}
-        onInput={(event) => {
-          const share = Number(event.currentTarget.value) / 1000;
-          onMove(share >= 1 ? null : first + share * (last - first));
-        }}
+        onInput={(event) => onMove(moment(event))}
+        onChange={(event) => onSettled(moment(event))}
       />
     </span>
   );

@@ -3,8 +3,10 @@ import { useState } from "preact/hooks";
 import { get, post, segment } from "../core/api.ts";
 import { link } from "../core/route.ts";
 import type { AgentDiff, Approval, Json } from "../core/types.ts";
+import { isActive } from "../lib/groups.ts";
 import { visible } from "../lib/visible.ts";
-import { Action, JsonText, orNothing, Problem, Text, Time, useLoaded } from "../ui/basics.tsx";
+import { shared } from "../state/project.ts";
+import { Action, announcement, JsonText, orNothing, Problem, Text, Time, useLoaded } from "../ui/basics.tsx";
 import { UnifiedDiff } from "../ui/diff.tsx";
 
 type Data = { [key: string]: Json };
@@ -37,8 +39,11 @@ export function ApprovalCard({ approval, onAnswered }: { approval: Approval; onA
   const commands = commandsOf(approval.data);
   const given = diffOf(approval.data);
   const spawn = approval.data?.spawn;
+  const asking = shared.value?.team.byId.value.get(approval.requested_by);
+  const ended = asking && !isActive(asking);
   const answer = async (approved: boolean) => {
     await post(`/api/approvals/${segment(approval.approval_id)}/answer`, { approved, comment });
+    announcement.value = `${approved ? "Approved" : "Denied"}: ${visible(approval.question)}`;
     onAnswered();
     // The card goes, and with it the place of the keyboard.
     document.querySelector<HTMLElement>(".approvals")?.focus();
@@ -56,6 +61,7 @@ export function ApprovalCard({ approval, onAnswered }: { approval: Approval; onA
         )}
         , <Time at={approval.created_at} />
       </p>
+      {ended && <p class="problem">The agent that asked has ended: nobody may be waiting for the answer.</p>}
       {isObject(spawn) && <Spawn spawn={spawn} />}
       {commands.map((command) => (
         <>

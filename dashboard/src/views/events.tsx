@@ -101,7 +101,11 @@ const SPEEDS = [1, 10, 60, 600];
 function TimelineList({ timeline, open }: { timeline: Timeline; open: string | undefined }) {
   const version = timeline.version.value;
   // The moment to which a replay has come, in milliseconds since 1970; none shows everything as it comes.
-  const [until, setUntil] = useState<number | null>(null);
+  const [until, setUntil] = useState(Number(params.value.at) || null);
+  const settle = (at: number | null) => {
+    setUntil(at);
+    set({ at: at === null ? "" : String(Math.round(at)) }, true);
+  };
   const [speed, setSpeed] = useState(0);
   const rows = timeline.rows;
   const shown = useMemo(() => (until === null ? rows : rows.slice(0, firstAfter(rows, until))), [version, until, rows]);
@@ -116,7 +120,7 @@ function TimelineList({ timeline, open }: { timeline: Timeline; open: string | u
       at += Math.max(0, time - before) * speed;
       before = time;
       if (at >= bounds.current.last) {
-        setUntil(null);
+        settle(null);
         setSpeed(0);
         return;
       }
@@ -129,7 +133,7 @@ function TimelineList({ timeline, open }: { timeline: Timeline; open: string | u
   return (
     <>
       <div class="bar replay">
-        <Scrubber rows={rows} version={version} until={until} onMove={setUntil} />
+        <Scrubber rows={rows} version={version} until={until} onMove={setUntil} onSettled={settle} />
         <span class="buttons" role="group" aria-label="Replay">
           {SPEEDS.map((each) => (
             <button
@@ -141,7 +145,7 @@ function TimelineList({ timeline, open }: { timeline: Timeline; open: string | u
               {`▶ ${each}×`}
             </button>
           ))}
-          <button type="button" disabled={until === null} onClick={() => [setSpeed(0), setUntil(null)]}>
+          <button type="button" disabled={until === null} onClick={() => [setSpeed(0), settle(null)]}>
             Now
           </button>
         </span>

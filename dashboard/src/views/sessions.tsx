@@ -4,10 +4,11 @@ import { get, post, segment } from "../core/api.ts";
 import { link, params, project, set } from "../core/route.ts";
 import type { Page, Session, SessionEvent } from "../core/types.ts";
 import { clockTime, count, dollars, duration } from "../lib/format.ts";
+import { onceMore } from "../lib/once-more.ts";
 import { inputLine, messageText, type Step, steps } from "../lib/sessions.ts";
 import { terminal, visible } from "../lib/visible.ts";
 import { shared, useEvents } from "../state/project.ts";
-import { Action, Badge, Facts, JsonText, Line, Problem, Tabs, Text, Time, useLoaded } from "../ui/basics.tsx";
+import { Action, Badge, Details, Facts, JsonText, Line, Problem, Tabs, Text, Time, useLoaded } from "../ui/basics.tsx";
 import { List } from "../ui/list.tsx";
 import { Markdown } from "../ui/markdown.tsx";
 
@@ -89,15 +90,9 @@ function SessionPanel({ id }: { id: string }) {
   const [problem, setProblem] = useState("");
   const path = `/api/sessions/${segment(id)}`;
   const known = useRef<SessionEvent[]>([]);
-  const loading = useRef({ runs: false, again: false });
-  const more = async () => {
-    // One at a time; what is asked for meanwhile is looked at afterwards.
-    loading.current.again = true;
-    if (loading.current.runs) return;
-    loading.current.runs = true;
-    try {
-      while (loading.current.again) {
-        loading.current.again = false;
+  const more = useRef(
+    onceMore(async () => {
+      try {
         setSession(await get<Session>(path, own));
         for (;;) {
           const last = known.current.at(-1)?.sequence ?? 0;
@@ -107,13 +102,13 @@ function SessionPanel({ id }: { id: string }) {
           if (!page.more_available || page.events.length === 0) break;
         }
         setEvents(known.current);
+        setProblem("");
+      } catch (error) {
+        setProblem((error as Error).message);
       }
-      setProblem("");
-    } catch (error) {
-      setProblem((error as Error).message);
-    }
-    loading.current.runs = false;
-  };
+      return true;
+    }),
+  ).current;
   const connected = shared.value?.live.state.value;
   useEffect(() => void more(), [connected]);
   useEvents("sessions", (event) => event.data?.session_id === id, more);
@@ -206,20 +201,23 @@ function Compact({ steps: all }: { steps: Step[] }) {
       {all.map((step, index) => (
         <li key={index} class={step.failed ? "failed" : undefined}>
           {step.kind === "tool" ? (
-            <details>
-              <summary>
-                <span aria-hidden="true">{step.failed ? "✗" : Number.isNaN(step.end) ? "●" : "✓"}</span>{" "}
-                <strong>{visible(step.title)}</strong>{" "}
-                <code>
-                  <Line text={inputLine(step.first)} />
-                </code>{" "}
-                <span class="faint">
-                  {Number.isNaN(step.end) ? "running" : duration(step.end - step.start)}
-                  {step.failed && ", failed"}
-                </span>
-              </summary>
-              <ToolCall step={step} />
-            </details>
+            <Details
+              summary={
+                <>
+                  <span aria-hidden="true">{step.failed ? "✗" : Number.isNaN(step.end) ? "●" : "✓"}</span>{" "}
+                  <strong>{visible(step.title)}</strong>{" "}
+                  <code>
+                    <Line text={inputLine(step.first)} />
+                  </code>{" "}
+                  <span class="faint">
+                    {Number.isNaN(step.end) ? "running" : duration(step.end - step.start)}
+                    {step.failed && ", failed"}
+                  </span>
+                </>
+              }
+            >
+              {() => <ToolCall step={step} />}
+            </Details>
           ) : step.kind === "message" ? (
             <div class={`message ${step.first.role}`}>
               <span class="faint">{step.first.role}</span>
@@ -300,13 +298,16 @@ function History({ events }: { events: SessionEvent[] }) {
     <ol class="history">
       {events.map((event) => (
         <li key={event.sequence}>
-          <details>
-            <summary>
-              <span class="faint">{event.sequence}</span> <Time at={event.timestamp} clock />{" "}
-              <strong>{event.event_type}</strong> <Line text={event.tool_name || event.role || event.reason} />
-            </summary>
-            <JsonText value={event} label={`Event ${event.sequence}`} />
-          </details>
+          <Details
+            summary={
+              <>
+                <span class="faint">{event.sequence}</span> <Time at={event.timestamp} clock />{" "}
+                <strong>{event.event_type}</strong> <Line text={event.tool_name || event.role || event.reason} />
+              </>
+            }
+          >
+            {() => <JsonText value={event} label={`Event ${event.sequence}`} />}
+          </Details>
         </li>
       ))}
     </ol>

@@ -18,6 +18,7 @@ from cco_sidecar.auth.operator_token import OPERATOR_TOKEN_FILE
 from cco_sidecar.cli import process, start
 from cco_sidecar.cli.connect import find, operator_client, port_answers
 from cco_sidecar.client.connection import claims_of
+from cco_sidecar.core import run_directory
 from cco_sidecar.core.certificates import expiry
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.hosts import is_loopback
@@ -143,6 +144,20 @@ def _ports(settings: Settings) -> Iterator[Finding]:
                 f"stop the program that listens on it (ss -ltnp 'sport = :{port}'), or choose another port with {flag}"
             )
             yield Finding(name, Level.BROKEN, f"{port} is in use by another program", fix)
+
+
+def _dashboard(settings: Settings) -> Iterator[Finding]:
+    known = next((each for each in run_directory.running() if each.storage == str(settings.storage)), None)
+    former = process.start_of(settings.real_pid_file)
+    if known is None or former is None:
+        return
+    wanted = start.settings_for(former)
+    if wanted.dashboard_port is not None and known.dashboard != wanted.dashboard_url:
+        text = f"port {wanted.dashboard_port} could not be opened; the page is on {known.dashboard} only"
+        fix = "stop the program that has the port and restart the sidecar, or choose another with --dashboard-port"
+        yield Finding("dashboard", Level.WARNING, text, fix)
+    else:
+        yield Finding("dashboard", Level.OK, f"on {known.dashboard}")
 
 
 def _tls(settings: Settings) -> Iterator[Finding]:
@@ -288,6 +303,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _database,
     _pid_file,
     _ports,
+    _dashboard,
     _tls,
     _sidecar,
     _token,

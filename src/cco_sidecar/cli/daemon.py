@@ -56,7 +56,7 @@ def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
                 f"the sidecar is already running (pid {running.pid}) with other settings; "
                 "apply these with 'cco daemon restart'"
             )
-        echo(f"the sidecar is already running (pid {running.pid})")
+        server.say_running("already running", running.pid, settings)
         return
     try:
         pid = process.start_in_background(starting.command_line(ctx, flags))
@@ -64,7 +64,7 @@ def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
         running = process.started_elsewhere(settings.storage, settings.real_pid_file)
         if running is None:
             raise
-        echo(f"the sidecar is already running (pid {running.pid})")
+        server.say_running("already running", running.pid, settings)
         return
     server.say_started(pid, settings)
 

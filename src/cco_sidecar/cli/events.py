@@ -218,6 +218,7 @@ def _wait(client: Client, seconds: float, since: str, limit: int, wanted: dict[s
 @click.option("--correlation-id", default="", help="Filter by correlation id.")
 @click.option("--limit", type=Integer(1, 1000), help="Maximum number to list.  [default: 100]")
 @click.option("--since", default="", help="Start after this event id, time, or age such as 10m.")
+@click.option("--before", default="", help="The newest before this event id, such as the first of what was listed.")
 @click.option("--latest", is_flag=True, help="Only the newest event of each topic and state key.")
 @project_option
 @partial(out.formatted, lists=True)

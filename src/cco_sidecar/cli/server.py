@@ -98,19 +98,25 @@ def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -
 @click.pass_context
 def status(ctx: click.Context, pid_file: Path | None) -> None:
     """Show whether the sidecar is running; exit 1 if it is not."""
-    path = _pid_file(ctx, pid_file)
-    running = process.running(path)
+    settings = _settings(ctx, pid_file)
+    running = process.running(settings.real_pid_file)
     if running is None:
         echo("the sidecar is not running")
         raise click.exceptions.Exit(1)
     since = datetime.fromtimestamp(running.create_time())
     echo(f"the sidecar is running (pid {running.pid}, since {since:%Y-%m-%d %H:%M:%S}); check it with 'cco health'")
+    for text in _dashboard_lines(settings):
+        echo(text)
+
+
+def _settings(ctx: click.Context, pid_file: Path | None, storage: str | None = None) -> Settings:
+    parent = ctx.parent.params if ctx.parent else {}
+    options = {"storage": storage or parent.get("storage"), "pid_file": pid_file or parent.get("pid_file")}
+    return settings_of(ctx, service=_is_service(ctx), **options)
 
 
 def _pid_file(ctx: click.Context, given: Path | None, storage: str | None = None) -> Path:
-    parent = ctx.parent.params if ctx.parent else {}
-    options = {"storage": storage or parent.get("storage"), "pid_file": given or parent.get("pid_file")}
-    return settings_of(ctx, service=_is_service(ctx), **options).real_pid_file
+    return _settings(ctx, given, storage).real_pid_file
 
 
 def _is_service(ctx: click.Context) -> bool:
@@ -200,13 +206,18 @@ def say_started(pid: int, settings: Settings) -> None:
     """Prints what was started in the background, and where it is."""
     for text in warnings(settings):
         echo(text, err=True)
-    echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
+    say_running("running in the background", pid, settings, f" on {settings.url}")
+
+
+def say_running(how: str, pid: int, settings: Settings, where: str = "") -> None:
+    """Prints that a sidecar runs, and where its dashboard is."""
+    echo(f"the sidecar is {how} (pid {pid}){where}")
     for text in _dashboard_lines(settings):
         echo(text)
 
 
 def _dashboard_lines(settings: Settings) -> Iterator[str]:
-    """Yields where the dashboard of the sidecar that was just started is."""
+    """Yields where the dashboard of the sidecar with this storage is."""
     place = str(settings.storage)
     known = next((each for each in run_directory.running() if each.storage == place), None)
     if known is None or not known.dashboard:
