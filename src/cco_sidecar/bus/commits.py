@@ -50,14 +50,14 @@ class Together:
 
 
 class GroupCommit:
-    """``deliver(pending, seq, now)`` hands a stored event to readers and returns their names. ``flushed(urgent)`` is
+    """``deliver(pending, seq)`` hands a stored event to readers and returns their names. ``flushed(urgent)`` is
     called after the last event of a batch. ``failing``: the last write failed."""
 
     def __init__(
         self,
         event_log: EventLog,
         clock: Clock,
-        deliver: Callable[[Pending, int, float], list[str]],
+        deliver: Callable[[Pending, int], list[str]],
         flushed: Callable[[bool], None],
     ) -> None:
         self._log = event_log
@@ -160,9 +160,8 @@ class GroupCommit:
                 if not item.done.done():
                     item.done.set_exception(_not_written(problem))
         else:
-            now = self._loop.time()
             for item, seq in zip(batch, written.result(), strict=True):
-                subscribers = self._deliver(item, seq, now)
+                subscribers = self._deliver(item, seq)
                 if not item.done.done():
                     item.done.set_result(Published(item.event.event_id, item.event.timestamp, subscribers))
             self._flushed(any(item.urgent for item in batch))
