@@ -12,7 +12,7 @@ SBOM := dist/cco-sidecar.cdx.json
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run start-bg stop types-table bench-context bench-context-peers bench-dashboard bench-documents bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot test-dashboard dashboard dashboard-pictures packages sbom lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
+.PHONY: help setup run start-bg stop types-table bench-context bench-context-peers bench-dashboard bench-documents bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot test-cluster test-dashboard dashboard dashboard-pictures packages sbom lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -48,13 +48,18 @@ stop: setup ## stop the sidecar that start-bg started
 	@$(BIN)/cco daemon stop
 
 test: setup ## run every test
-	@$(PY) -m pytest -n 2 -m "not long and not polyglot and not browser" $(ARGS)
+	@$(PY) -m pytest -n 2 -m "not long and not polyglot and not browser and not cluster" $(ARGS)
 
 test-fast: setup ## run the tests that start no process: the inner loop, under a minute
-	@$(PY) -m pytest -n 2 -m "not long and not polyglot and not browser" --fast $(ARGS)
+	@$(PY) -m pytest -n 2 -m "not long and not polyglot and not browser and not cluster" --fast $(ARGS)
 
 test-postgres: setup ## run the end-to-end tests with the records in PostgreSQL (TESTS=tests for all)
-	@$(PY) -m pytest -n 2 -m "not long and not polyglot and not browser" --postgres $(or $(TESTS),tests/e2e) $(ARGS)
+	@$(PY) -m pytest -n 2 -m "not long and not polyglot and not browser and not cluster" --postgres $(or $(TESTS),tests/e2e) $(ARGS)
+
+test-cluster: setup .tools/nats/.ready ## run the bus on NATS, and the tests of the transports on NATS and PostgreSQL
+	@$(PY) -m pytest -m cluster tests/bus $(ARGS)
+	@$(PY) -m pytest -n 2 -m "not long and not polyglot and not browser and not cluster" --postgres --nats \
+	    $(or $(TESTS),tests/wire tests/e2e/test_scenarios.py) $(ARGS)
 
 test-polyglot: setup .tools/go/.ready .tools/.ready ## run agents in five languages and the field's own tools against the packages as published
 	@$(PY) -m pytest -m polyglot tests/polyglot $(ARGS)
@@ -107,6 +112,11 @@ proto-baseline: .tools/.ready ## record the current API as the released one
 	    go install github.com/bojand/ghz/cmd/ghz@v0.121.0 && \
 	    go install github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway@v2.33.0; }
 	@mkdir -p .tools/go && touch $@
+
+.tools/nats/.ready: Makefile
+	@command -v go >/dev/null || echo "Go is not installed: the tests that need NATS are skipped"
+	@! command -v go >/dev/null || GOBIN=$(CURDIR)/.tools/nats go install github.com/nats-io/nats-server/v2@v2.15.2
+	@mkdir -p .tools/nats && touch $@
 
 .tools/bin/protoc-gen-go: Makefile
 	@GOBIN=$(CURDIR)/.tools/bin go install $(PROTOC_GEN_GO)

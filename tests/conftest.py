@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.support import postgres
+from tests.support import nats, postgres
 from tests.support.receivers import LOCAL
 from tests.support.repositories import clone_of_ours
 from tests.support.sidecars import Deployment, fresh, serving, small_repository
@@ -20,6 +20,7 @@ from cco_sidecar.testing.process import Agent, SidecarProcess
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--postgres", action="store_true", help="sidecars keep their records in PostgreSQL")
+    parser.addoption("--nats", action="store_true", help="sidecars keep their events in NATS JetStream")
     parser.addoption("--fast", action="store_true", help="skip each test that starts a process")
 
 
@@ -56,12 +57,29 @@ def postgres_url() -> Iterator[str]:
         yield cluster.url
 
 
+@pytest.fixture(scope="session")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if nats.program() is None:
+        pytest.skip("nats-server is not installed: make .tools/nats/.ready")
+    server = nats.NatsServer(tmp_path_factory.mktemp("nats"))
+    yield server.url
+    server.stop()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def records(request: pytest.FixtureRequest) -> None:
-    """With ``--postgres`` every sidecar gets a database of its own."""
-    if request.config.getoption("--postgres"):
-        url = request.getfixturevalue("postgres_url")
-        SidecarProcess.database_of = staticmethod(lambda storage: postgres.database_of(url, str(storage.resolve())))
+def backends(request: pytest.FixtureRequest) -> None:
+    """With ``--postgres`` every sidecar gets a database of its own, with ``--nats`` streams of its own."""
+    database = request.getfixturevalue("postgres_url") if request.config.getoption("--postgres") else ""
+    bus = request.getfixturevalue("nats_url") if request.config.getoption("--nats") else ""
+
+    def backends_of(storage: Path) -> dict[str, str]:
+        place = str(storage.resolve())
+        records = {"CCO_SIDECAR_DATABASE_URL": postgres.database_of(database, place)} if database else {}
+        events = {"CCO_SIDECAR_BUS_URL": bus, "CCO_SIDECAR_BUS_PREFIX": nats.prefix_of(place)} if bus else {}
+        return records | events
+
+    if database or bus:
+        SidecarProcess.backends_of = staticmethod(backends_of)
 
 
 @pytest.fixture(scope="session")

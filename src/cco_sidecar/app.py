@@ -193,7 +193,7 @@ class Sidecar:
         """Releases what the constructor opened."""
         self._http.close()
         self._grpc.close()
-        await asyncio.gather(self._events.close_files(), self._tracer.close())
+        await asyncio.gather(self._events.release(), self._tracer.close())
         await asyncio.to_thread(self._database.close)
         self._context.close()
         os.close(self._lock)

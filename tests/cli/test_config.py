@@ -24,6 +24,7 @@ def config(tmp_path: Path) -> Path:
                     "port": 4001,
                     "jwt_secret": SECRET,
                     "database_url": f"postgresql://user:{PASSWORD}@db.example/records?password={PASSWORD}",
+                    "bus_url": f"nats://nats-1:4222,tls://user:{PASSWORD}@nats-2:4222",
                 },
                 "agents": {
                     "runners": {"default": {"command": ["run", "{task}"], "environment": {"TOKEN": PASSWORD}}},
@@ -109,6 +110,7 @@ def test_a_database_url_that_could_be_misread_is_refused_and_not_shown(tmp_path:
 def test_secrets_are_hidden(config: Path, form: str) -> None:
     done = in_process("--config", str(config), "config", "show", "--format", form)
     assert done.returncode == 0 and "db.example/records" in done.stdout
+    assert "nats://nats-1:4222,tls://nats-2:4222" in done.stdout
     assert PASSWORD not in done.stdout and SECRET not in done.stdout
 
 
@@ -116,6 +118,8 @@ def test_secrets_are_hidden(config: Path, form: str) -> None:
     ("document", "says"),
     [
         ({"sidecar": {"database_url": f"mysql://user:{PASSWORD}@db/x"}}, "sidecar.database_url: invalid value: "),
+        ({"sidecar": {"bus_url": f"nats://a,http://user:{PASSWORD}@b"}}, "sidecar.bus_url: invalid value: "),
+        ({"bus": {"prefix": "a.b"}}, "bus.prefix: invalid value 'a.b': expected at most 32 letters"),
         ({"sidecar": {"jwt_secret": [PASSWORD]}}, "sidecar.jwt_secret: invalid value: "),
         ({"sidecar": {"port": "many"}}, "sidecar.port: invalid value 'many': expected an integer from 0 to 65535"),
     ],

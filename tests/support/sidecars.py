@@ -46,7 +46,7 @@ def written(path: Path, **sections: Any) -> Path:
 
 def records_file(storage: Path) -> Path:
     """The SQLite file, for a test that opens or locks it; with ``--postgres`` the test is skipped."""
-    if SidecarProcess.database_of:
+    if "CCO_SIDECAR_DATABASE_URL" in SidecarProcess.defaults_for(storage):
         pytest.skip("opens records.db itself")
     return storage / "records.db"
 

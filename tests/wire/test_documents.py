@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import requests
-from tests.support.sidecars import Deployment, events, fresh, written
+from tests.support.sidecars import Deployment, events, fresh, records_file, written
 
 from cco_sidecar.client import Client
 from cco_sidecar.client.errors import ConflictError, InvalidRequestError, NotFoundError
@@ -436,6 +436,7 @@ class TestContexts:
 
 def test_a_search_that_takes_long_holds_nobody_up(sidecar: SidecarProcess, agent: Agent) -> None:
     """It is searched on a connection of its own, and finds what was stored before."""
+    records_file(sidecar.storage)  # PostgreSQL answers at once
     text = "a " * 2_000_000
     created(sidecar, agent, text=text)
     query = '"' + "a " * 60 + 'b"'

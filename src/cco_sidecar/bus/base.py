@@ -251,3 +251,7 @@ class EventBus(Protocol):
     async def close(self) -> None:
         """Stops accepting events, and waits until all accepted events are stored or have failed."""
         ...
+
+    async def release(self) -> None:
+        """Frees files and connections, also of a bus that was not started."""
+        ...

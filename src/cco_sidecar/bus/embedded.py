@@ -12,7 +12,7 @@ from cco_sidecar.bus.history import History
 from cco_sidecar.bus.idempotency import WINDOW_MICROS
 from cco_sidecar.bus.journal import Journal
 from cco_sidecar.bus.journaled import Channel, JournaledBus
-from cco_sidecar.bus.publishing import Publishing
+from cco_sidecar.bus.publishing import Publishing, check_together
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.settings import Settings
@@ -42,7 +42,7 @@ class EmbeddedBus(JournaledBus):
         if not outgoing:
             return []
         channels = [await self._channel_for(each) for each in outgoing]
-        self._publishing.check_all(outgoing)
+        check_together(outgoing)
         for number, (channel, each) in enumerate(zip(channels, outgoing, strict=True)):
             try:
                 self._publishing.check(channel.journal, channel.keys, each)
@@ -82,6 +82,9 @@ class EmbeddedBus(JournaledBus):
         self.stop_readers()
         await self._commits.close()
         await super().close()
+
+    async def release(self) -> None:
+        await self._log.close()
 
     async def _open(self, project: str) -> Channel:
         opened = await self._log.open(project)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.consumers.registry import Consumers
 from cco_sidecar.bus.embedded import EmbeddedBus
 from cco_sidecar.bus.outbox import Outbox
@@ -12,6 +13,7 @@ from cco_sidecar.bus.schemas import EventSchemas
 from cco_sidecar.bus.webhooks.registry import Webhooks
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.hosts import AllowedHosts
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.base import Stores
@@ -19,12 +21,22 @@ from cco_sidecar.storage.eventlog.log import SegmentLog
 from cco_sidecar.storage.sealing import Seal
 
 
+def bus_of(settings: Settings, clock: Clock) -> EventBus:
+    """Returns the bus that the settings name. Raises SettingsError."""
+    if not settings.bus_url:
+        return EmbeddedBus(SegmentLog(settings.storage / "events"), clock, settings)
+    try:
+        from cco_sidecar.bus.jetstream.bus import JetStreamBus
+    except ModuleNotFoundError as problem:
+        raise SettingsError("bus_url: NATS needs a client; fix: pip install 'cco-sidecar[nats]'") from problem
+    return JetStreamBus(clock, settings)
+
+
 class EventEngine:
     """Creates the parts, and starts and closes them in the right order."""
 
     def __init__(self, settings: Settings, stores: Stores, seal: Seal, clock: Clock) -> None:
-        self._log = SegmentLog(settings.storage / "events")
-        self.bus = EmbeddedBus(self._log, clock, settings)
+        self.bus = bus_of(settings, clock)
         self.outbox = Outbox(stores.outbox, self.bus)
         self.consumers = Consumers(stores.consumers, self.bus, self.outbox, clock)
         self.schedules = Schedules(stores.schedules, self.outbox, clock)
@@ -58,5 +70,6 @@ class EventEngine:
         await self.outbox.close()
         await self.bus.close()
 
-    async def close_files(self) -> None:
-        await self._log.close()
+    async def release(self) -> None:
+        """Frees files and connections, also of an engine that was not started."""
+        await self.bus.release()

@@ -12,7 +12,7 @@ from cco_sidecar.bus.entry import Entry
 from cco_sidecar.bus.idempotency import WINDOW_MICROS, Keys
 from cco_sidecar.bus.journal import Journal
 from cco_sidecar.core.errors import SidecarError, internal
-from cco_sidecar.storage.eventlog.base import EventLog, EventRecord
+from cco_sidecar.storage.eventlog.base import EventReader, EventRecord
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ _KEPT_PIECES = 4
 class History:
     """Raises SidecarError (STR_002) wherever the log cannot be read. Not thread-safe."""
 
-    def __init__(self, log: EventLog, project: str, journal: Journal) -> None:
+    def __init__(self, log: EventReader, project: str, journal: Journal) -> None:
         self._log = log
         self._project = project
         self._journal = journal

@@ -72,6 +72,21 @@ class Keys:
                 self._known[identity] = _Known(_content(event), published, entry.arrived)
                 self._known.move_to_end(identity, last=False)
 
+    def saw(self, event: Event, micros: int) -> None:
+        """Takes the key of an event that another process has stored. A publication of ours that waits ends with it."""
+        identity = _identity(event)
+        first = Published(event.event_id, event.timestamp, [])
+        known = self._known.get(identity)
+        if known is None:
+            published: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
+            published.set_result(first)
+            self._known[identity] = _Known(_content(event), published, micros)
+        elif not known.published.done():
+            if known.content == _content(event):
+                known.published.set_result(first._replace(duplicate=True))
+            else:
+                known.published.set_exception(used_for_another(event.idempotency_key))
+
     def _settled(self, identity: tuple[str, str], published: asyncio.Future[Published]) -> None:
         if published.cancelled() or published.exception() is not None:
             self._known.pop(identity, None)

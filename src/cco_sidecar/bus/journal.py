@@ -67,6 +67,20 @@ class Journal:
         journal.head = max(journal.head, opened.head)
         return journal
 
+    @classmethod
+    def at(cls, epoch: str, limits: Limits, *, head: int, trimmed: int) -> Journal:
+        """A journal with nothing in memory yet."""
+        journal = cls(epoch, limits)
+        journal.head = journal.floor = head
+        journal.trimmed = trimmed
+        return journal
+
+    def lose(self, upto: int) -> None:
+        """Takes note that everything up to a number is gone, also what was to come."""
+        self._drop(len(self._entries))
+        self.head = max(self.head, upto)
+        self.trimmed = self.floor = upto
+
     def overflows(self, stride: int) -> bool:
         """Reports whether there are ``stride`` events over the limit, or too many bytes in memory."""
         return len(self._entries) >= self._limits.events + stride or self._bytes > self._limits.memory
@@ -114,7 +128,7 @@ class Journal:
             upto = droppable(self.head - limits.events, expired, limits.bytes)
             self.trimmed = max(self.trimmed, min(self.floor, upto))
             enough = len(self._entries) >= limits.events or self._bytes >= limits.bytes
-            if enough or self._entries[-1].arrived < oldest:
+            if enough or (self._entries and self._entries[-1].arrived < oldest):
                 self.trimmed = self.floor
         if self.trimmed == self.floor:
             drop = max(0, len(self._entries) - limits.events, self._over(limits.bytes))

@@ -10,7 +10,7 @@ from cco_sidecar.bus.commits import GroupCommit, check_size
 from cco_sidecar.bus.idempotency import Keys, used_for_another
 from cco_sidecar.bus.journal import Journal
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import conflict
+from cco_sidecar.core.errors import SidecarError, conflict
 from orchestra.v1.event_service_pb2 import Event
 
 
@@ -30,14 +30,6 @@ class Publishing:
             keys.check(event, self._clock.steady_micros())
         if outgoing.expected_last and not keys.knows(event):
             self._check_expected(journal, outgoing)
-
-    def check_all(self, outgoing: Sequence[Outgoing]) -> None:
-        """Raises SidecarError (EVT_003) if events that are published together contradict each other."""
-        keyed: dict[tuple[str, str, str], Event] = {}
-        for each in outgoing:
-            key = each.event.idempotency_key
-            if key and keyed.setdefault((each.project, each.event.publisher, key), each.event) != each.event:
-                raise used_for_another(key)
 
     async def submit_all(self, keys: Sequence[Keys], outgoing: Sequence[Outgoing]) -> list[Published]:
         """``keys`` are those of the events' projects. Raises SidecarError (EVT_001) when the bus is closed."""
@@ -60,10 +52,24 @@ class Publishing:
         pending = self._commits.has_pending(outgoing.project, topic)
         newest = "" if pending else journal.newest_of(topic)
         if newest != expected:
-            shown = {"": "still being stored", FROM_OLDEST: "not there: the topic has none"}.get(newest, newest)
-            raise conflict(
-                "EVT_003",
-                f"the newest event of topic '{topic}' is {shown}, not {expected}; read the topic again, and publish "
-                "with the id of its newest event",
-                last_event_id=newest,
-            )
+            raise not_the_newest(topic, newest, expected)
+
+
+def check_together(outgoing: Sequence[Outgoing]) -> None:
+    """Raises SidecarError (EVT_003) if events that are published together contradict each other."""
+    keyed: dict[tuple[str, str, str], Event] = {}
+    for each in outgoing:
+        key = each.event.idempotency_key
+        if key and keyed.setdefault((each.project, each.event.publisher, key), each.event) != each.event:
+            raise used_for_another(key)
+
+
+def not_the_newest(topic: str, newest: str, expected: str) -> SidecarError:
+    """``newest`` is empty while it is being stored."""
+    shown = {"": "still being stored", FROM_OLDEST: "not there: the topic has none"}.get(newest, newest)
+    return conflict(
+        "EVT_003",
+        f"the newest event of topic '{topic}' is {shown}, not {expected}; read the topic again, and publish "
+        "with the id of its newest event",
+        last_event_id=newest,
+    )

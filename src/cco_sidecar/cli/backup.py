@@ -32,5 +32,7 @@ def command(ctx: click.Context, target: Path | None, force: bool) -> None:
             "database_url: the records are in PostgreSQL; stop the sidecar, then save them with pg_dump and copy "
             f"{settings.storage}"
         )
+    if settings.bus_url:
+        echo("note: the events are in NATS and not in this backup; save them with 'nats account backup'", err=True)
     copied = archive.make(settings.storage, chosen.absolute())
     echo(f"copied {copied.files} files ({copied.bytes} bytes) to {chosen}")

@@ -22,7 +22,8 @@ from cco_sidecar.core import run_directory
 from cco_sidecar.core.certificates import expiry
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.hosts import is_loopback
-from cco_sidecar.core.settings import DATABASE, Settings, is_temporary, state_directory
+from cco_sidecar.core.places import is_temporary, state_directory
+from cco_sidecar.core.settings import DATABASE, Settings
 from cco_sidecar.repository.layout import discover
 from cco_sidecar.rpc.tls import Tls
 from cco_sidecar.runners.presets import PRESETS, Runners

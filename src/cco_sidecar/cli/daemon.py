@@ -16,7 +16,8 @@ from cco_sidecar.cli.connect import is_default, settings_of
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.core.environment import OWN_SETTINGS
-from cco_sidecar.core.settings import Settings, state_directory
+from cco_sidecar.core.places import state_directory
+from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
 
 # The documented port for people.

@@ -10,8 +10,7 @@ import click
 from cco_sidecar.cli.connect import connected
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
-from cco_sidecar.core.hosts import is_loopback
-from cco_sidecar.core.settings import authority
+from cco_sidecar.core.hosts import authority, is_loopback
 
 
 @click.command(name="dashboard")

@@ -24,8 +24,9 @@ from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.core import descriptors, run_directory
 from cco_sidecar.core.certificates import expiry
 from cco_sidecar.core.errors import SettingsError, SidecarError
-from cco_sidecar.core.hosts import is_loopback
-from cco_sidecar.core.settings import Settings, authority, is_temporary
+from cco_sidecar.core.hosts import authority, is_loopback
+from cco_sidecar.core.places import is_temporary
+from cco_sidecar.core.settings import Settings
 
 
 @click.group(name="orchestration-server", cls=Group, invoke_without_command=True)

@@ -14,14 +14,16 @@ from cco_sidecar.core.settings import DECLARED
 from cco_sidecar.repository import masking
 
 HIDDEN = "[hidden]"
+# Their users and passwords are hidden.
+_URLS = ("database_url", "bus_url")
 # Of these, only parts are hidden.
-_SECRETS = {name for name, declared in DECLARED.items() if declared.secret} - {"database_url", "runners"}
+_SECRETS = {name for name, declared in DECLARED.items() if declared.secret} - {*_URLS, "runners"}
 
 
 def shown(name: str, value: Any, hide: Set[str] = frozenset()) -> Any:
     """Returns the value of the setting or field ``name``.
 
-    The signing secret, the user of the database, the values of environments and what looks like a secret are hidden,
+    The signing secret, the users in URLs, the values of environments and what looks like a secret are hidden,
     and so are the fields in ``hide``.
     """
     if value and (name in _SECRETS or name in hide):
@@ -38,11 +40,12 @@ def shown(name: str, value: Any, hide: Set[str] = frozenset()) -> Any:
         case Path():
             return str(value)
         case str():
-            return masking.mask(_place(value) if name == "database_url" else value)
+            urls = {"database_url": [value], "bus_url": value.split(",")}.get(name)
+            return masking.mask(",".join(map(_place, urls)) if urls else value)
     return value
 
 
 def _place(url: str) -> str:
-    """Returns the URL of a database without its user, password and options."""
+    """Returns the URL of a server without its user, password and options."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

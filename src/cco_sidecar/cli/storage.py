@@ -8,7 +8,7 @@ import click
 
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
-from cco_sidecar.core.settings import state_directory
+from cco_sidecar.core.places import state_directory
 from cco_sidecar.storage import archive
 
 

@@ -11,8 +11,9 @@ from urllib.parse import SplitResult, urlsplit
 from cco_sidecar.core import run_directory
 from cco_sidecar.core.environment import is_service_link
 from cco_sidecar.core.errors import SettingsError
-from cco_sidecar.core.hosts import is_loopback
-from cco_sidecar.core.settings import Settings, authority, service_storage
+from cco_sidecar.core.hosts import authority, is_loopback
+from cco_sidecar.core.places import service_storage
+from cco_sidecar.core.settings import Settings
 
 DEFAULT_PORT = 3001
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"

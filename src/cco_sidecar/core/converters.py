@@ -207,6 +207,22 @@ def database_url(value: Any) -> str:
     return given.replace("postgres://", "postgresql://", 1)
 
 
+def nats_url(value: Any) -> str:
+    given = text(value)
+    for each in given.split(","):
+        parts = urlsplit(each.strip())
+        if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.path or parts.query or parts.fragment:
+            raise ValueError("expected nats://user:password@host:port or tls://host:port, several with commas between")
+    return ",".join(each.strip() for each in given.split(","))
+
+
+def token(value: Any) -> str:
+    given = text(value)
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,32}", given):
+        raise ValueError("expected at most 32 letters, digits and hyphens")
+    return given
+
+
 def branch_prefix(value: Any) -> str:
     """The beginning of a branch name, by the rules of git-check-ref-format(1)."""
     given = text(value)

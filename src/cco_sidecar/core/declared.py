@@ -56,3 +56,7 @@ def integer(
     text = shown if shown is not None else str(default)
     declared = Declared(converters.integer(low, high), help_text, file, flag, text, schema, is_number=True)
     return field(default=default, metadata={"declared": declared})
+
+
+def optional_path(help_text: str, *, file: str, shown: str | None = None) -> Any:
+    return setting(None, converters.path, help_text, file=file, shown=shown)

@@ -114,3 +114,8 @@ def _parents(host: str) -> Iterator[str]:
     while "." in host:
         host = host.partition(".")[2]
         yield host
+
+
+def authority(host: str, port: int) -> str:
+    """``host:port``, an IPv6 address in brackets (RFC 3986, section 3.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -6,7 +6,6 @@ JSON Schema, ``cco config show`` and the table in docs/configuration.md are made
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,7 +14,9 @@ from cco_sidecar.core import converters
 from cco_sidecar.core.converters import GRPC_CORES, LOG_LEVELS, SANDBOX_MODES
 from cco_sidecar.core.declared import Declared
 from cco_sidecar.core.declared import integer as _integer
+from cco_sidecar.core.declared import optional_path as _path
 from cco_sidecar.core.declared import setting as _setting
+from cco_sidecar.core.hosts import authority
 from orchestra.v1.config_pb2 import HandoverConfig, RateLimitConfig, RunnerConfig
 
 DATABASE = "records.db"
@@ -102,6 +103,28 @@ class Settings:
         flag="--database-url",
         shown="SQLite in the storage directory",
         secret=True,
+    )
+    bus_url: str | None = _setting(
+        None,
+        converters.nats_url,
+        "Events in NATS JetStream: nats://user:password@host:port, or tls://; several with commas",
+        file="sidecar.bus_url",
+        flag="--bus-url",
+        shown="files in the storage directory",
+        secret=True,
+    )
+    bus_credentials: Path | None = _path("Credentials file of a NATS user (.creds)", file="bus.credentials_file")
+    bus_tls_ca: Path | None = _path("Certificates of NATS servers", file="bus.tls_ca", shown="the system's")
+    bus_tls_cert: Path | None = _path("Certificate that is shown to NATS servers", file="bus.tls_cert")
+    bus_tls_key: Path | None = _path("Key of the certificate for NATS servers", file="bus.tls_key")
+    bus_prefix: str = _setting(
+        "cco",
+        converters.token,
+        "What the names of streams and subjects begin with; another for each team on the same NATS",
+        file="bus.prefix",
+    )
+    bus_replicas: int = _integer(
+        0, 0, 5, "Copies of each stream; 0 for three in a NATS cluster, and one without", file="bus.replicas"
     )
     project_root: Path = _setting(
         Path.cwd,
@@ -366,31 +389,7 @@ class Settings:
         return self.pid_file or self.storage / "sidecar.pid"
 
 
-def authority(host: str, port: int) -> str:
-    """``host:port``, an IPv6 address in brackets (RFC 3986, section 3.2)."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def is_temporary(path: Path) -> bool:
-    """Whether most systems clear the path at reboot (file-hierarchy(7))."""
-    return any(path.is_relative_to(top) for top in ("/tmp", "/var/tmp", "/dev/shm", "/run"))
-
-
-def state_directory() -> Path:
-    """Where a service of a user keeps its data (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "cco-sidecar"
-
-
 DECLARED: dict[str, Declared] = {
     each.name: each.metadata["declared"] for each in fields(Settings) if "declared" in each.metadata
 }
 SETTING_NAMES = tuple(DECLARED)
-
-
-def service_storage() -> Path:
-    """The storage of ``cco daemon`` when none is configured: the state directory, or the place of earlier versions when
-    only that has data."""
-    former, place = Settings().storage, state_directory()
-    has_data = (former / DATABASE).exists() and not (place / DATABASE).exists()
-    return former if has_data else place

@@ -10,13 +10,13 @@ from cco_sidecar.core import documents
 from cco_sidecar.core.declared import Declared
 from cco_sidecar.core.environment import is_service_link
 from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.places import service_storage
 from cco_sidecar.core.settings import (
     DECLARED,
     DEFAULT_CONFIG,
     ENVIRONMENT,
     SETTING_NAMES,
     Settings,
-    service_storage,
 )
 from cco_sidecar.core.suggestions import did_you_mean
 

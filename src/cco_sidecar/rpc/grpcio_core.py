@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
-from cco_sidecar.core.settings import authority
+from cco_sidecar.core.hosts import authority
 from cco_sidecar.rpc.limits import (
     HANDSHAKE_SECONDS,
     IDLE_SECONDS,

@@ -43,12 +43,12 @@ class SidecarProcess:
     """A sidecar on free ports. Starts in the constructor, which returns once the sidecar is ready.
 
     ``options``: command-line flags; ``environment``: variables in addition to ``defaults``, which apply to every
-    sidecar, and to a clean environment; ``database_of``: gives the ``database_url`` for a storage directory. Raises
+    sidecar, and to a clean environment; ``backends_of``: gives more of them for a storage directory. Raises
     RuntimeError if the sidecar does not start.
     """
 
     defaults: ClassVar[dict[str, str]] = {}
-    database_of: ClassVar[Callable[[Path], str] | None] = None
+    backends_of: ClassVar[Callable[[Path], dict[str, str]] | None] = None
 
     def __init__(
         self,
@@ -92,8 +92,7 @@ class SidecarProcess:
     @classmethod
     def defaults_for(cls, storage: Path) -> dict[str, str]:
         """Returns the variables that apply to every sidecar on this storage."""
-        database = {"CCO_SIDECAR_DATABASE_URL": cls.database_of(storage)} if cls.database_of else {}
-        return cls.defaults | database
+        return cls.defaults | (cls.backends_of(storage) if cls.backends_of else {})
 
     @property
     def url(self) -> str:

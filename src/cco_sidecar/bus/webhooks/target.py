@@ -7,8 +7,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from cco_sidecar.core.errors import Kind, SidecarError, invalid_request
-from cco_sidecar.core.hosts import Address, AllowedHosts, address_of, is_name, is_public
-from cco_sidecar.core.settings import authority
+from cco_sidecar.core.hosts import Address, AllowedHosts, address_of, authority, is_name, is_public
 
 _PORTS = {"https": 443, "http": 80}
 # What RFC 3986 allows in a URL.

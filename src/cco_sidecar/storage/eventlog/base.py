@@ -45,7 +45,25 @@ class OpenedLog(NamedTuple):
     records: Sequence[EventRecord]
 
 
-class EventLog(Protocol):
+class EventReader(Protocol):
+    """Reads stored events, by project."""
+
+    async def after(self, project: str, seq: int, upto: int, count: int) -> list[EventRecord]:
+        """Reads up to ``count`` events after a number, in order, up to and including ``upto``, which is stored. Fewer
+        only if there are no more, or if they are large. Raises OSError."""
+        ...
+
+    async def before(self, project: str, seq: int, count: int) -> list[EventRecord]:
+        """Reads up to ``count`` of the newest events before a number, in order. Empty if there are none; otherwise
+        there may be fewer although more are stored. Raises OSError."""
+        ...
+
+    async def number_at(self, project: str, micros: int) -> int:
+        """Returns a number before which all events are older than a time. Raises OSError."""
+        ...
+
+
+class EventLog(EventReader, Protocol):
     """Events on disk, by project, in the order they were appended.
 
     ``syncs``: how long it took to force a batch to the disk, in seconds.
@@ -64,20 +82,6 @@ class EventLog(Protocol):
 
         The future fails with OSError if they could not be written; none of them is stored then.
         """
-        ...
-
-    async def after(self, project: str, seq: int, upto: int, count: int) -> list[EventRecord]:
-        """Reads up to ``count`` events after a number, in order, up to and including ``upto``, which is stored. Fewer
-        only if there are no more, or if they are large. Raises OSError."""
-        ...
-
-    async def before(self, project: str, seq: int, count: int) -> list[EventRecord]:
-        """Reads up to ``count`` of the newest events before a number, in order. Empty if there are none; otherwise
-        there may be fewer although more are stored. Raises OSError."""
-        ...
-
-    async def number_at(self, project: str, micros: int) -> int:
-        """Returns a number before which all events are older than a time. Raises OSError."""
         ...
 
     def droppable(self, project: str, upto: int, expired: Callable[[int, int], bool], max_bytes: int) -> int:

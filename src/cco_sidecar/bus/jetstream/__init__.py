@@ -1,0 +1,1 @@
+"""Events in NATS JetStream: one stream for each project, which any number of sidecars publish to and follow."""

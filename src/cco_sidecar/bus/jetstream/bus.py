@@ -1,0 +1,399 @@
+"""The event bus on NATS JetStream: publishing appends to a stream, which every sidecar follows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.js.errors import APIError
+from nats.js.errors import Error as JetStreamError
+
+from cco_sidecar.bus.base import FROM_OLDEST, Batch, Outgoing, Position, Published, SubscriptionKey
+from cco_sidecar.bus.commits import check_size
+from cco_sidecar.bus.entry import Entry, identified
+from cco_sidecar.bus.history import History
+from cco_sidecar.bus.jetstream import messages
+from cco_sidecar.bus.jetstream.connection import Connection, away
+from cco_sidecar.bus.jetstream.follower import Follower
+from cco_sidecar.bus.jetstream.publishing import DUPLICATE_IN_BATCH, WRONG_LAST, Publisher, Sent
+from cco_sidecar.bus.jetstream.stored import StoredEvents
+from cco_sidecar.bus.jetstream.streams import Stream, Streams
+from cco_sidecar.bus.journal import Journal
+from cco_sidecar.bus.journaled import Channel, JournaledBus
+from cco_sidecar.bus.publishing import check_together, not_the_newest
+from cco_sidecar.core.background import Background
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.errors import Kind, SidecarError, unavailable
+from cco_sidecar.core.metrics import Histogram
+from cco_sidecar.core.settings import Settings
+from orchestra.v1.event_service_pb2 import Event
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# What may wait for NATS. Publishers are told before memory grows.
+_MAX_WAITING_BYTES = 64 * 2**20
+# How long a stored message may take to come back.
+_RETURN_SECONDS = 10.0
+_DISCOVER_SECONDS = 5.0
+_TRIM_SECONDS = 15.0
+_STREAM_CREATED = "$JS.EVENT.ADVISORY.STREAM.CREATED.*"
+
+
+@dataclass(slots=True)
+class _Link:
+    """How a channel is connected to its stream. ``moved`` is set, and replaced, whenever a message arrives."""
+
+    channel: Channel
+    stream: Stream
+    stored: StoredEvents
+    follower: Follower
+    moved: asyncio.Event
+
+
+class JetStreamBus(JournaledBus):
+    """An EventBus that shares its events with those of other sidecars."""
+
+    def __init__(self, clock: Clock, settings: Settings) -> None:
+        super().__init__(clock, settings, Histogram())
+        self._connection = Connection(settings)
+        self._streams = Streams(self._connection, settings)
+        self._publisher = Publisher(self._connection, self._streams)
+        self._links: dict[str, _Link] = {}
+        # By the call in their headers.
+        self._sent: dict[str, Sent] = {}
+        self._waiting_bytes = 0
+        self._started = self._closed = False
+        self._publishing = Background()
+        self._background = Background()
+
+    async def start(self) -> None:
+        """Connects, and follows the stream of every project. Raises SidecarError (STR_002)."""
+        await self._connection.open()
+        await self._connection.client.subscribe(_STREAM_CREATED, cb=self._created)
+        await self._discover()
+        self._started = True
+        self._background.start(self._keep_discovering(), "streams of new projects")
+        self._background.start(self._keep_trimming(), "size of streams")
+
+    # -- publishing ----------------------------------------------------------------------------------------
+
+    async def publish(self, outgoing: Outgoing) -> Published:
+        channel = await self._channel_for(outgoing)
+        self._check(channel, outgoing)
+        sent: list[Sent] = []
+        published = self._submit(channel, outgoing, sent)
+        self._send(channel, sent)
+        return await asyncio.shield(published)
+
+    async def publish_all(self, outgoing: Sequence[Outgoing]) -> list[Published]:
+        channels = [await self._channel_for(each) for each in outgoing]
+        check_together(outgoing)
+        for number, (channel, each) in enumerate(zip(channels, outgoing, strict=True)):
+            try:
+                self._check(channel, each)
+            except SidecarError as problem:
+                raise problem.within(f"events[{number}]") from problem
+        sent: dict[str, list[Sent]] = {}
+        results = [
+            self._submit(channel, each, sent.setdefault(each.project, []))
+            for channel, each in zip(channels, outgoing, strict=True)
+        ]
+        for project, together in sent.items():
+            self._send(self._channels[project], together)
+        return await asyncio.gather(*(asyncio.shield(each) for each in results))
+
+    def _check(self, channel: Channel, outgoing: Outgoing) -> None:
+        """Raises SidecarError if the event is not to be published."""
+        event = outgoing.event
+        check_size(event)
+        if self._waiting_bytes > _MAX_WAITING_BYTES:
+            text = f"{len(self._sent):,} events wait for NATS, more than may wait; publish again in a second"
+            raise SidecarError(Kind.RATE_LIMITED, "EVT_004", text, retry_after_seconds=1)
+        if event.idempotency_key:
+            channel.keys.check(event, self._clock.steady_micros())
+        expected = outgoing.expected_last
+        if expected and expected != FROM_OLDEST and not channel.keys.knows(event):
+            epoch, _ = channel.journal.parsed(expected, "expected_last_event_id")
+            if epoch != channel.journal.epoch:
+                raise not_the_newest(event.topic, channel.journal.newest_of(event.topic), expected)
+
+    def _submit(self, channel: Channel, outgoing: Outgoing, sent: list[Sent]) -> asyncio.Future[Published]:
+        """Adds the event to those that are sent together, unless one with its key is known."""
+
+        def submit(each: Outgoing) -> asyncio.Future[Published]:
+            item = Sent(each, self._loop.create_future(), payload=messages.payload_of(each.event))
+            sent.append(item)
+            return item.published
+
+        if outgoing.event.idempotency_key:
+            return channel.keys.publish(outgoing, self._clock.steady_micros(), submit)
+        return submit(outgoing)
+
+    def _send(self, channel: Channel, sent: list[Sent]) -> None:
+        if not sent:
+            return
+        for each in sent:
+            self._sent[each.call] = each
+            self._waiting_bytes += len(each.payload)
+            each.published.add_done_callback(partial(self._settled, each))
+        # In the order of the calls: tasks start in order, and a message is written before anything is awaited.
+        self._publishing.start(self._store(channel, sent), "publishing")
+
+    def _settled(self, sent: Sent, published: asyncio.Future[Published]) -> None:
+        self._sent.pop(sent.call, None)
+        self._waiting_bytes -= len(sent.payload)
+        if not published.cancelled():
+            # The caller may be gone.
+            published.exception()
+
+    async def _store(self, channel: Channel, sent: list[Sent]) -> None:
+        """Publishes messages, and settles what their callers wait for."""
+        try:
+            while waiting := [each for each in sent if not each.published.done()]:
+                try:
+                    duplicate_of = await self._publisher.send(waiting)
+                except APIError as problem:
+                    await self._refused(channel, waiting, problem)
+                    continue
+                if duplicate_of:
+                    await self._repeated(channel, waiting[0], duplicate_of)
+                async with asyncio.timeout(_RETURN_SECONDS):
+                    await asyncio.wait([each.published for each in waiting])
+        except TimeoutError:
+            log.warning("events are stored, but the stream of %s does not bring them back", channel.project)
+            _fail(sent, unavailable("STR_001", "the event is stored, but NATS does not deliver it; it will appear"))
+        except SidecarError as problem:
+            _fail(sent, problem)
+        except Exception as problem:
+            _fail(sent, SidecarError(Kind.INTERNAL, "STR_001", "the event could not be stored"))
+            log.exception("publishing failed", exc_info=problem)
+
+    async def _repeated(self, channel: Channel, sent: Sent, seq: int) -> None:
+        """Settles a message that the stream had already: by its key, or by an attempt whose answer was lost."""
+        await self._catch_up(channel)
+        first = None if sent.published.done() else await channel.history.find(seq)
+        if first is not None:
+            channel.keys.saw(first.event, first.arrived)
+
+    async def _refused(self, channel: Channel, sent: list[Sent], problem: APIError) -> None:
+        """Settles messages that the stream refused; some may have been stored by an earlier attempt, or another
+        sidecar. Raises SidecarError."""
+        await self._catch_up(channel)
+        waiting = [each for each in sent if not each.published.done()]
+        if problem.err_code == DUPLICATE_IN_BATCH and len(waiting) < len(sent):
+            return
+        if problem.err_code in WRONG_LAST:
+            for each in waiting:
+                if each.outgoing.expected_last:
+                    topic = each.outgoing.event.topic
+                    newest = await self._newest_of(channel, topic)
+                    _fail(sent, not_the_newest(topic, newest, each.outgoing.expected_last))
+                    return
+        if waiting:
+            text = f"NATS refuses the event: {problem.description} ({problem.err_code})"
+            raise SidecarError(Kind.INTERNAL, "STR_001", text)
+
+    async def _newest_of(self, channel: Channel, topic: str) -> str:
+        try:
+            seq = await self._links[channel.project].stored.newest_of(topic)
+        except OSError as problem:
+            raise away(problem) from problem
+        return channel.journal.cursor(seq) if seq else FROM_OLDEST
+
+    def _arrived(self, project: str, seq: int, micros: int, headers: Mapping[str, str], payload: bytes) -> None:
+        """Takes the next message of a stream."""
+        link = self._links[project]
+        channel, journal = link.channel, link.channel.journal
+        if seq > journal.head + 1:
+            self._lost(link, seq - 1)
+        link.stream.last = max(link.stream.last, seq)
+        journal.head = seq
+        moved, link.moved = link.moved, asyncio.Event()
+        moved.set()
+        if not messages.is_event(payload):
+            return
+        record = messages.record_of(project, seq, micros, headers, payload)
+        event = Event.FromString(record.payload)
+        event.event_id = journal.cursor(seq)
+        entry = Entry(seq, event, identified(record.payload, event.event_id), self._clock.steady_micros(), record.ttl)
+        entry.message = event
+        names = self._arrive(channel, entry, micros)
+        sent = self._sent.get(headers.get(messages.CALL, ""))
+        if sent is not None:
+            self.counters.published += 1
+            sent.outgoing.event.event_id = event.event_id
+            sent.outgoing.event.timestamp.CopyFrom(event.timestamp)
+            if not sent.published.done():
+                sent.published.set_result(Published(event.event_id, event.timestamp, names))
+        elif event.idempotency_key:
+            channel.keys.saw(event, entry.arrived)
+        self._flush.schedule(urgent=sent is not None and sent.outgoing.urgent)
+
+    def _lost(self, link: _Link, upto: int) -> None:
+        """Notes that the stream no longer has what should have come next."""
+        link.channel.journal.lose(upto)
+        link.stream.first = max(link.stream.first, upto + 1)
+        for subscription in link.channel.subscriptions.values():
+            subscription.forget(link.channel.journal.floor)
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    async def start_of(self, project: str, since: str, since_micros: int | None) -> Position:
+        channel = await self._channel(project)
+        if since and since != FROM_OLDEST:
+            epoch, seq = channel.journal.parsed(since, "since")
+            if epoch == channel.journal.epoch and seq > channel.journal.head:
+                # Another sidecar gave it out.
+                await self._catch_up(channel)
+        elif not since:
+            await self._catch_up(channel)
+        return await super().start_of(project, since, since_micros)
+
+    async def wait(
+        self,
+        project: str,
+        key: SubscriptionKey,
+        start: Position,
+        name: str,
+        *,
+        timeout: float,
+        limit: int,
+        since: str = "",
+    ) -> Batch:
+        if timeout <= 0:
+            # What is there now, whichever sidecar stored it.
+            await self._catch_up(await self._channel(project))
+        return await super().wait(project, key, start, name, timeout=timeout, limit=limit, since=since)
+
+    async def select(
+        self,
+        project: str,
+        start: Position | None,
+        limit: int,
+        keep: Callable[[Entry], bool],
+        caller: str,
+        end: Position | None = None,
+    ) -> tuple[list[Entry], bool]:
+        await self._catch_up(await self._channel(project))
+        return await super().select(project, start, limit, keep, caller, end)
+
+    async def find(self, project: str, event_id: str) -> Entry | None:
+        await self._catch_up(await self._channel(project))
+        return await super().find(project, event_id)
+
+    async def is_published(self, project: str, event: Event) -> bool:
+        await self._catch_up(await self._channel(project))
+        return await super().is_published(project, event)
+
+    async def _catch_up(self, channel: Channel) -> None:
+        """Waits until what is stored now has arrived. Raises SidecarError (STR_002)."""
+        link = self._links[channel.project]
+        try:
+            await self._streams.refresh(link.stream)
+            wanted = link.stream.last
+            async with asyncio.timeout(_RETURN_SECONDS):
+                while channel.journal.head < wanted:
+                    await link.moved.wait()
+        except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as problem:
+            raise away(problem) from problem
+
+    # -- streams -------------------------------------------------------------------------------------------
+
+    async def _open(self, project: str) -> Channel:
+        try:
+            stream = await self._streams.open(project)
+        except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as problem:
+            raise away(problem) from problem
+        # Whoever listens hears all events of a stream that was created since the start.
+        head = stream.first - 1 if self._started else stream.last
+        journal = Journal.at(stream.epoch, self._limits, head=head, trimmed=stream.first - 1)
+        stored = StoredEvents(self._connection, self._streams, project, stream)
+        channel = Channel(project, journal, History(stored, project, journal))
+        follower = Follower(self._connection, stream.name, head, partial(self._arrived, project))
+        self._links[project] = _Link(channel, stream, stored, follower, asyncio.Event())
+        self._background.start(follower.run(), f"stream of {project}")
+        return channel
+
+    async def _channel_for(self, outgoing: Outgoing) -> Channel:
+        if self._closed:
+            raise unavailable("EVT_001", "the sidecar is shutting down; retry after it has restarted")
+        channel = await self._channel(outgoing.project)
+        if outgoing.event.idempotency_key:
+            await channel.history.learn_keys(channel.keys, self._clock.steady_micros())
+        return channel
+
+    async def _created(self, advisory: Msg) -> None:
+        if self._streams.is_ours(advisory.subject.rpartition(".")[2]):
+            self._background.start(self._found(), "streams of new projects")
+
+    async def _found(self) -> None:
+        with suppress(SidecarError):
+            await self._discover()
+
+    async def _discover(self) -> None:
+        """Follows the streams that other sidecars have created. Raises SidecarError (STR_002)."""
+        try:
+            for project in await self._streams.projects():
+                await self._channel(project)
+        except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as problem:
+            raise away(problem) from problem
+
+    async def _keep_discovering(self) -> None:
+        while True:
+            await asyncio.sleep(_DISCOVER_SECONDS)
+            await self._found()
+
+    async def _keep_trimming(self) -> None:
+        while True:
+            await asyncio.sleep(_TRIM_SECONDS)
+            for link in list(self._links.values()):
+                with suppress(nats.errors.Error, JetStreamError, OSError, TimeoutError):
+                    await self._streams.trim(link.stream)
+
+    def _droppable(self, project: str, upto: int, expired: Callable[[int, int], bool], max_bytes: int) -> int:
+        """The stream has the same limits, and drops by itself."""
+        return self._links[project].stream.first - 1
+
+    def _trimmed(self, channel: Channel) -> None:
+        """Nothing is left to do."""
+
+    # -- state ---------------------------------------------------------------------------------------------
+
+    @property
+    def failing(self) -> bool:
+        return self._publisher.failing or not self._connection.connected
+
+    @property
+    def queue_depth(self) -> int:
+        return len(self._sent)
+
+    async def probe(self) -> None:
+        if self._publisher.failing:
+            with suppress(nats.errors.Error, JetStreamError, OSError, TimeoutError):
+                await self._connection.jetstream.account_info()
+                self._publisher.failing = False
+
+    async def close(self) -> None:
+        self.stop_readers()
+        self._closed = True
+        await self._publishing.drain()
+        await super().close()
+
+    async def release(self) -> None:
+        await self._background.end()
+        await self._connection.close()
+
+
+def _fail(sent: Sequence[Sent], problem: SidecarError) -> None:
+    for each in sent:
+        if not each.published.done():
+            each.published.set_exception(problem)

@@ -1,0 +1,119 @@
+"""The connection to NATS. It is opened once, and connects again for as long as the sidecar runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from urllib.parse import urlsplit
+
+import nats.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.errors import Error as JetStreamError
+from nats.js.errors import ServiceUnavailableError
+
+from cco_sidecar.core.errors import SidecarError, internal
+from cco_sidecar.core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_CONNECT_SECONDS = 15.0
+# How long one request to JetStream may take; a new leader is usually elected within.
+REQUEST_SECONDS = 4.0
+_PAUSE_SECONDS = 0.2
+# What may wait for a server that is away.
+_PENDING_BYTES = 64 * 2**20
+
+
+class Connection:
+    """``client`` and ``jetstream`` can be used once it is open."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.client = Client()
+        self.jetstream: JetStreamContext = self.client.jetstream(timeout=REQUEST_SECONDS)
+        self._problem = ""
+
+    @property
+    def connected(self) -> bool:
+        return self.client.is_connected
+
+    @property
+    def clustered(self) -> bool:
+        """Reports whether the server is one of several."""
+        return bool(self.client._server_info.get("cluster"))
+
+    async def open(self) -> None:
+        """Raises SidecarError (STR_002)."""
+        settings = self._settings
+        servers = (settings.bus_url or "").split(",")
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await self.client.connect(
+                    servers=servers,
+                    name="cco-sidecar",
+                    error_cb=self._note,
+                    disconnected_cb=self._disconnected,
+                    reconnected_cb=self._reconnected,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=1,
+                    connect_timeout=2,
+                    ping_interval=10,
+                    pending_size=_PENDING_BYTES,
+                    tls=self._tls(servers),
+                    user_credentials=str(settings.bus_credentials) if settings.bus_credentials else None,
+                )
+                await self._answers()
+        except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as problem:
+            await self.client.close()
+            shown = ", ".join(without_password(each) for each in servers)
+            why = self._problem or str(problem) or "no answer"
+            raise internal(
+                "STR_002", f"NATS with JetStream is not reachable at {shown} ({why}); check --bus-url"
+            ) from problem
+
+    async def _answers(self) -> None:
+        """Waits until JetStream answers: the servers of a cluster elect a leader first. The first request also
+        subscribes to the answers; the order of later ones must not depend on that."""
+        while True:
+            try:
+                await self.jetstream.account_info()
+                return
+            except (nats.errors.TimeoutError, ServiceUnavailableError) as problem:
+                self._problem = str(problem) or "JetStream does not answer"
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def close(self) -> None:
+        await self.client.close()
+
+    def _tls(self, servers: list[str]) -> ssl.SSLContext | None:
+        settings = self._settings
+        if not settings.bus_tls_ca and not settings.bus_tls_cert and not servers[0].startswith("tls:"):
+            return None
+        context = ssl.create_default_context(cafile=settings.bus_tls_ca)
+        if settings.bus_tls_cert:
+            context.load_cert_chain(settings.bus_tls_cert, settings.bus_tls_key)
+        return context
+
+    async def _note(self, problem: Exception) -> None:
+        self._problem = str(problem) or type(problem).__name__
+
+    async def _disconnected(self) -> None:
+        log.warning("the connection to NATS is lost%s", f" ({self._problem})" if self._problem else "")
+
+    async def _reconnected(self) -> None:
+        self._problem = ""
+        log.warning("connected to NATS again")
+
+
+def without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def away(problem: BaseException) -> SidecarError:
+    """The error of a call that JetStream did not answer."""
+    error = internal("STR_002", f"stored events could not be read ({problem or 'NATS does not answer'})")
+    error.__cause__ = problem
+    return error

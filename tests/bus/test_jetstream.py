@@ -1,0 +1,220 @@
+"""The bus on real NATS servers: one, and a cluster of three."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from tests.bus.contract import *  # noqa: F403
+from tests.bus.contract import ALL, event, ids, keyed, publish, read
+from tests.support import nats
+
+from cco_sidecar.bus.base import Outgoing
+from cco_sidecar.bus.jetstream.bus import JetStreamBus
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.settings import Settings
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(nats.program() is None, reason="nats-server is not installed: make .tools/nats/.ready"),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[nats.NatsServer]:
+    server = nats.NatsServer(tmp_path_factory.mktemp("nats"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def bus(server: nats.NatsServer) -> AsyncIterator[JetStreamBus]:
+    """A bus on a server without streams."""
+    bus = await opened(server.url)
+    yield bus
+    for link in list(bus._links.values()):
+        await bus._connection.jetstream.delete_stream(link.stream.name)
+    await closed(bus)
+
+
+async def opened(url: str, **settings: object) -> JetStreamBus:
+    bus = JetStreamBus(Clock(), Settings(bus_url=url, **settings))  # type: ignore[arg-type]
+    await bus.start()
+    return bus
+
+
+async def closed(bus: JetStreamBus) -> None:
+    await bus.close()
+    await bus.release()
+
+
+@pytest.fixture
+async def other(bus: JetStreamBus, server: nats.NatsServer) -> AsyncIterator[JetStreamBus]:
+    """The bus of another sidecar."""
+    other = await opened(server.url)
+    yield other
+    await closed(other)
+
+
+async def test_a_cursor_of_one_sidecar_continues_on_another(bus: JetStreamBus, other: JetStreamBus) -> None:
+    published = [await publish(each, n=n) for n, each in enumerate((bus, other, bus, other))]
+    assert ids(await read(other, published[0])) == published[1:]
+    assert ids(await read(bus, published[2])) == published[3:]
+    latest = await publish(bus)
+    assert ids(await read(other, latest)) == []
+    assert await bus.cursor("p", 3) == await other.cursor("p", 3) == published[2]
+
+
+async def test_what_one_sidecar_published_another_finds(bus: JetStreamBus, other: JetStreamBus) -> None:
+    await publish(other)
+    for n in range(20):
+        new = await publish(bus, "done", n=n)
+        found = await other.find("p", new)
+        assert found is not None and found.event_id == new
+        assert await other.is_published("p", event("done", n=n))
+
+
+async def test_projects_of_another_sidecar_are_listened_to(bus: JetStreamBus, other: JetStreamBus) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    other.listen(lambda project, entry: heard.put_nowait(f"{project} {entry.event_id}"))
+    for project in ("a.b *>/ü", "A-b", "a_20b"):
+        new = await publish(bus, project=project)
+        async with asyncio.timeout(20):
+            assert await heard.get() == f"{project} {new}"
+        assert project in await other.projects()
+
+
+async def test_a_key_is_good_for_all_sidecars(bus: JetStreamBus, other: JetStreamBus) -> None:
+    outcomes = await asyncio.gather(*(each.publish(keyed(f"k{n}", n=n)) for n in range(30) for each in (bus, other)))
+    for n in range(30):
+        one, two = outcomes[2 * n : 2 * n + 2]
+        assert one.event_id == two.event_id and one.timestamp == two.timestamp
+        assert {one.duplicate, two.duplicate} == {True, False}
+    with pytest.raises(SidecarError, match="was used for another event"):
+        await other.publish(keyed("k3", n=99))
+    assert len(ids(await read(bus, "0"))) == 30
+
+
+async def test_a_key_in_a_batch_of_two_sidecars_is_stored_once(bus: JetStreamBus, other: JetStreamBus) -> None:
+    batches = [[keyed(f"{turn}-{n}", n=n) for n in range(5)] for turn in range(10)]
+    done = await asyncio.gather(*(each.publish_all(batch) for batch in batches for each in (bus, other)))
+    assert len({published.event_id for batch in done for published in batch}) == 50
+    assert len(ids(await read(other, "0"))) == 50
+
+
+async def test_of_two_sidecars_that_expect_the_same_event_one_wins(bus: JetStreamBus, other: JetStreamBus) -> None:
+    last = "0"
+    for _ in range(10):
+        attempts = await asyncio.gather(
+            *(each.publish(Outgoing("p", event(), expected_last=last)) for each in (bus, other)),
+            return_exceptions=True,
+        )
+        (won,) = [each for each in attempts if not isinstance(each, BaseException)]
+        (lost,) = [each for each in attempts if isinstance(each, SidecarError)]
+        assert lost.code == "EVT_003" and lost.details["last_event_id"] == won.event_id
+        last = won.event_id
+
+
+async def test_a_batch_is_whole_also_when_its_condition_fails(bus: JetStreamBus, other: JetStreamBus) -> None:
+    first = await publish(other)
+    batch = [Outgoing("p", event(n=1)), Outgoing("p", event(n=2), expected_last="0")]
+    with pytest.raises(SidecarError, match=first):
+        await bus.publish_all(batch)
+    assert ids(await read(bus, "0")) == [first]
+    stored = await bus.publish_all([batch[0], batch[1]._replace(expected_last=first)])
+    assert ids(await read(other, first)) == [each.event_id for each in stored]
+
+
+async def test_what_a_stream_no_longer_has_is_a_declared_gap(server: nats.NatsServer) -> None:
+    project = f"p{uuid.uuid4().hex[:6]}"
+    small, reader = await opened(server.url, max_events=50), await opened(server.url, max_events=50)
+    published = [await publish(small, project=project) for _ in range(10)]
+    published += [await publish(small, project=project) for _ in range(300)]
+    late = await opened(server.url, max_events=50)
+    for each in (small, reader, late):
+        batch = await read(each, published[0], project=project)
+        assert batch.gap is not None and batch.gap.since == published[0]
+        assert batch.gap.missed + len(batch.entries) == 309
+        assert ids(batch) == published[-len(batch.entries) :] and len(batch.entries) >= 50
+    for each in (small, reader, late):
+        await closed(each)
+
+
+async def test_events_have_the_time_of_the_stream_and_are_found_by_it(bus: JetStreamBus, other: JetStreamBus) -> None:
+    first = await bus.publish(Outgoing("p", event(n=1)))
+    await asyncio.sleep(0.01)
+    second = await bus.publish(Outgoing("p", event(n=2)))
+    late = await opened(bus._connection.client.connected_url.geturl())
+    for each in (bus, other, late):
+        start = await each.start_of("p", "", second.timestamp.ToMicroseconds())
+        batch = await each.wait("p", ALL, start, "reader", timeout=0, limit=10)
+        assert ids(batch) == [second.event_id]
+        everything = await read(each, "0")
+        assert [entry.event.timestamp for entry in everything.entries] == [first.timestamp, second.timestamp]
+    await closed(late)
+
+
+async def test_a_server_that_restarts_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    server = nats.NatsServer(tmp_path / "nats")
+    one, two = await opened(server.url), await opened(server.url)
+    got: list[list[str]] = [[], []]
+
+    async def follow(number: int, bus: JetStreamBus) -> None:
+        async for batch in bus.follow("p", ALL, await bus.start_of("p", "0", None), "reader"):
+            assert batch.gap is None
+            got[number] += ids(batch)
+
+    readers = [asyncio.create_task(follow(number, each)) for number, each in enumerate((one, two))]
+    published = [await publish(one, n=n) for n in range(20)]
+    server.kill()
+    under_way = [asyncio.create_task(publish(each, n=n)) for n, each in enumerate((one, two) * 5)]
+    await asyncio.sleep(0.2)
+    server.start()
+    published += await asyncio.gather(*under_way)
+    published += [await publish(two, n=n) for n in range(20)]
+    async with asyncio.timeout(30):
+        while min(map(len, got)) < 50:
+            await asyncio.sleep(0.01)
+    for each in (one, two):
+        each.stop_readers()
+    await asyncio.gather(*readers)
+    assert got[0] == got[1] == sorted(published)
+    for each in (one, two):
+        await closed(each)
+    server.stop()
+
+
+async def test_a_cluster_goes_on_without_its_leader(tmp_path: Path) -> None:
+    """Three servers; the one that leads the stream is killed while both sidecars publish."""
+    cluster = nats.NatsCluster(tmp_path)
+    one, two = await opened(cluster.url), await opened(cluster.url)
+    published = [await publish(each, n=n) for n, each in enumerate((one, two) * 5)]
+    info = await one._connection.jetstream.stream_info(one._links["p"].stream.name)
+    assert info.config.num_replicas == 3 and info.cluster is not None
+    leader = next(each for each in cluster.servers if each.name == info.cluster.leader)
+    under_way = [asyncio.create_task(publish(each, n=n)) for n, each in enumerate((one, two) * 10)]
+    leader.kill()
+    outcomes = await asyncio.gather(*under_way, return_exceptions=True)
+    # Whoever was told that it is not stored may not know; whoever was told an id finds it.
+    stored = [each for each in outcomes if isinstance(each, str)]
+    published += stored
+    published += [await publish(each, n=n) for n, each in enumerate((one, two) * 5)]
+    leader.start()
+    for each in (one, two):
+        got = ids(await read(each, "0"))
+        assert len(set(got)) == len(got) and got == sorted(got)
+        assert set(published) <= set(got)
+        await closed(each)
+    cluster.stop()
+
+
+async def test_nats_that_is_away_is_said(tmp_path: Path) -> None:
+    bus = JetStreamBus(Clock(), Settings(bus_url="nats://me:secret@127.0.0.1:1"))
+    with pytest.raises(SidecarError, match=r"not reachable at nats://127\.0\.0\.1:1 ") as refused:
+        await bus.start()
+    assert "secret" not in str(refused.value)
+    await bus.release()
