@@ -25,7 +25,7 @@ const script = readFileSync(`${out}/main.js`, "utf8");
 const small = await minify(script, {
   module: true,
   ecma: 2022,
-  compress: { passes: 2 },
+  compress: { passes: 3, keep_fargs: false, unsafe_arrows: true },
   format: { comments: false },
 });
 writeFileSync(`${out}/main.js`, `${small.code}\n`);

@@ -69,6 +69,26 @@ def test_an_agent_is_stopped_and_resumed(visit: Visit, team: Team, agents: Agent
     assert spawned.get()["message"] == "go on"
     expect(panel).to_contain_text("running")
     spawned.stop(force=True)
+    expect(panel).to_contain_text("stopped by the operator")
+    panel.get_by_role("button", name="Resume").click()
+    expect(panel.get_by_role("group", name="Start it again with its task?")).to_be_visible()
+    assert spawned.get()["status"] == "stopped"
+
+
+def test_a_long_line_of_output_can_be_read_to_its_end(visit: Visit, team: Team, agents: Agents) -> None:
+    there = visit()
+    line = {"do": "print", "text": f"{'word ' * 60}END"}
+    spawned = team.spawn("go-specialist", "print much", [line | {"times": 2100}])
+    spawned.wait("completed")
+    there.show(f"team?agent={spawned.id}")
+    output = there.page.get_by_role("listbox", name="Output")
+    expect(output).to_contain_text("END")
+    expect(there.page.get_by_role("complementary", name="Agent")).to_contain_text("the download has all")
+    last = output.get_by_role("option").last.locator(".line")
+    output.evaluate("list => list.scrollTo(list.scrollWidth, list.scrollHeight)")
+    box, frame = last.bounding_box(), output.bounding_box()
+    assert box is not None and frame is not None
+    assert box["width"] > frame["width"] and box["x"] + box["width"] <= frame["x"] + frame["width"] + 1
 
 
 def test_an_approval_shows_its_command_and_diff_and_is_answered(visit: Visit, team: Team, agents: Agents) -> None:
@@ -83,6 +103,7 @@ def test_an_approval_shows_its_command_and_diff_and_is_answered(visit: Visit, te
     page.keyboard.press("Enter")
     expect(card).to_have_count(0)
     expect(page.get_by_role("status").filter(has_text="Approved: May I add the exchange rates")).to_have_count(1)
+    expect(page.get_by_role("listbox", name="Agents")).not_to_contain_text("May I add the exchange rates")
     answered = team.call("GET", "/api/approvals")["approvals"][0]
     assert (answered["status"], answered["comment"]) == ("approved", "in the night")
 
@@ -262,7 +283,9 @@ def test_the_keyboard_reaches_everything(visit: Visit, agents: Agents) -> None:
     page.keyboard.press("/")
     expect(page.get_by_label("Find agents")).to_be_focused()
     page.keyboard.press("Escape")
-    page.get_by_role("listbox", name="Agents").focus()
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("j")
+    expect(page.get_by_role("listbox", name="Agents")).to_be_focused()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.get_by_role("complementary", name="Agent")).to_be_visible()

@@ -36,6 +36,10 @@ const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-dig
 export const absolute = (milliseconds: number): string => ABSOLUTE.format(milliseconds);
 export const clockTime = (milliseconds: number): string => CLOCK.format(milliseconds);
 
+/** Returns a time of another day, such as `11-28 08:54`. */
+export const shortDate = (milliseconds: number): string =>
+  `${dayOf(milliseconds).slice(5)} ${clockTime(milliseconds).slice(0, 5)}`;
+
 /** Returns a day as YYYY-MM-DD in the time zone of the browser. */
 export function dayOf(milliseconds: number): string {
   const at = new Date(milliseconds);

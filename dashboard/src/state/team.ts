@@ -46,7 +46,7 @@ export class Team {
     let asked = false;
     for (const event of events) {
       const id = event.data?.agent_id;
-      if (typeof id === "string" && event.event_type.startsWith("agent_")) this.changed.add(id);
+      if (typeof id === "string" && id !== "operator" && event.event_type.startsWith("agent_")) this.changed.add(id);
       asked ||= event.event_type.startsWith("approval_");
     }
     if (asked) void this.readApprovals();

@@ -4,12 +4,14 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError } from "../core/api.ts";
 import { now } from "../core/clock.ts";
-import { absolute, ago, clockTime, duration } from "../lib/format.ts";
+import { absolute, ago, clockTime, duration, shortDate } from "../lib/format.ts";
 import { onceMore } from "../lib/once-more.ts";
 import { oneLine, visible } from "../lib/visible.ts";
 
 /** What a screen reader says next. */
 export const announcement = signal("");
+
+const DAY = 86_400_000;
 
 /** A time, relative with the absolute one as its title, or the other way round. */
 export function Time({ at, clock = false }: { at: number | string | undefined; clock?: boolean }) {
@@ -18,7 +20,7 @@ export function Time({ at, clock = false }: { at: number | string | undefined; c
   const relative = ago(now.value - time);
   return (
     <time dateTime={new Date(time).toISOString()} title={clock ? `${absolute(time)} (${relative})` : absolute(time)}>
-      {clock ? clockTime(time) : relative}
+      {clock ? (now.value - time < DAY ? clockTime(time) : shortDate(time)) : relative}
     </time>
   );
 }
@@ -177,7 +179,7 @@ export function Action(props: {
       </button>
       {problem && (
         <span class="problem" role="alert">
-          {" "}
+          {" Not done: "}
           {visible(problem)}
         </span>
       )}

@@ -7,7 +7,8 @@ const SEQUENCE_MS = 1200;
 
 function isTyping(target: EventTarget | null): boolean {
   return (
-    target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
+    target instanceof HTMLElement &&
+    (target.isContentEditable || target.matches("input:not([type=range], [type=checkbox]), textarea, select"))
   );
 }
 
@@ -63,5 +64,11 @@ export function onKeyDown(views: readonly string[]): (event: KeyboardEvent) => v
         field.focus();
       }
     } else if (key === "?") helpOpen.value = true;
+    else if (/^(j|k|arrow(up|down))$/.test(key) && event.target === document.body) {
+      const list = document.querySelector<HTMLElement>(".list");
+      list?.focus();
+      list?.dispatchEvent(new KeyboardEvent("keydown", { key: event.key }));
+      event.preventDefault();
+    }
   };
 }

@@ -56,7 +56,8 @@ function commands(views: readonly { id: string; name: string }[]): Command[] {
 function Open({ views }: { views: readonly { id: string; name: string }[] }) {
   const [typed, setTyped] = useState("");
   const [at, setAt] = useState(0);
-  const all = useMemo(() => commands(views), []);
+  const loading = shared.value?.team.loading.value;
+  const all = useMemo(() => commands(views), [loading]);
   const search = (text: string) =>
     all
       .map((command) => ({ command, points: Math.max(score(text, command.name), score(text, command.about) / 2) }))
@@ -64,7 +65,7 @@ function Open({ views }: { views: readonly { id: string; name: string }[] }) {
       .sort((a, b) => (text ? b.points - a.points : 0))
       .slice(0, MOST)
       .map((each) => each.command);
-  const found = useMemo(() => search(typed), [typed]);
+  const found = useMemo(() => search(typed), [typed, all]);
   const close = () => {
     open.value = false;
   };

@@ -72,7 +72,12 @@ function Actions({ agent, onDone }: { agent: Agent; onDone(): void }) {
               onInput={(event) => setMessage(event.currentTarget.value)}
             />
           </label>
-          <Action name="Resume" primary run={() => then(post(`${path}/resume`, { message }))} />
+          <Action
+            name="Resume"
+            primary
+            confirm={message ? "" : "Start it again with its task?"}
+            run={() => then(post(`${path}/resume`, { message })).then(() => setMessage(""))}
+          />
           {agent.worktree && (
             <Action
               name="Discard worktree"
@@ -169,6 +174,7 @@ function Log({ agent }: { agent: Agent }) {
         <Action name="Download" run={download} />
       </div>
       <Problem text={state} />
+      {lines.items.length >= TAIL && <p class="faint">The last lines; the download has all.</p>}
       <List
         label="Output"
         rowHeight={19}

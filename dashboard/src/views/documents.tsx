@@ -111,7 +111,7 @@ export function Documents() {
               <span class="faint">
                 {found
                   ? visible(found.sections[0]?.text.replace(/\s+/g, " ").slice(0, 200) ?? "")
-                  : `${bytes(document.size_bytes)}, ${document.tags.map(visible).join(", ")}`}
+                  : `${bytes(document.size_bytes)}, ${[...document.tags.map(visible), ""].join(", ")}`}
                 {!found && (
                   <>
                     {" "}

@@ -5,7 +5,7 @@ import { LiveEvents } from "../core/live.ts";
 import { link, params, project, set } from "../core/route.ts";
 import type { Consumer, DeadLetter, Event, Page } from "../core/types.ts";
 import { flattened, trees } from "../lib/causes.ts";
-import { clockTime, count } from "../lib/format.ts";
+import { absolute, clockTime, count } from "../lib/format.ts";
 import { visible } from "../lib/visible.ts";
 import { readEvent } from "../state/event.ts";
 import { shared } from "../state/project.ts";
@@ -222,7 +222,7 @@ function EventFacts({ event }: { event: Event }) {
       <Facts
         facts={[
           ["ID", <code>{event.event_id}</code>],
-          ["Time", <Time at={event.timestamp} clock />],
+          ["Time", absolute(Date.parse(event.timestamp ?? ""))],
           ["Topic", event.topic],
           ["Publisher", <a href={link("team", { agent: event.publisher })}>{event.publisher}</a>],
           ["Issue", typeof issue === "string" && <a href={link("issue", { issue })}>{issue}</a>],
@@ -371,7 +371,7 @@ function DeadLetters() {
           <JsonText value={letter.event} label="Event" />
           <div class="actions">
             <Action
-              name="Deliver again"
+              name={letter.replaying ? "Being delivered" : "Deliver again"}
               primary
               disabled={letter.replaying}
               run={() =>

@@ -158,7 +158,8 @@ function IssuePanel({ issue, agents }: { issue: string; agents: Agent[] }) {
         {(last?.approvals.length ?? 0) > 0 && <h3>Approvals</h3>}
         {last?.approvals.map((approval) => (
           <p key={approval.approval_id}>
-            <Badge status={approval.status} /> {visible(approval.question)}{" "}
+            <Badge status={approval.status} />{" "}
+            <a href={link("team", { agent: approval.requested_by })}>{visible(approval.question)}</a>{" "}
             <Time at={approval.answered_at ?? approval.created_at} />
             {approval.comment && <span class="faint"> {visible(approval.comment)}</span>}
           </p>

@@ -20,7 +20,10 @@ def command(client: Client, only_print: bool) -> None:
     """Open the dashboard in a browser, signed in. The link works once, within two minutes."""
     made = client.tokens.create_login_code()
     link = f"{_address(client, made.url)}#login={made.code}"
-    if only_print or not webbrowser.open(link):
+    if only_print:
+        echo(link)
+    elif not webbrowser.open(link):
+        echo("no browser was found; open this link in one, within two minutes:", err=True)
         echo(link)
     else:
         echo(f"opened {link.partition('#')[0]} in a browser; with --print, the link is printed instead")

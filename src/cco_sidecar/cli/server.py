@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from cco_sidecar.cli.connect import settings_of
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.numbers import Duration
 from cco_sidecar.cli.terminal import echo, one_line
+from cco_sidecar.client import discovery
 from cco_sidecar.core import descriptors, run_directory
 from cco_sidecar.core.certificates import expiry
 from cco_sidecar.core.errors import SettingsError, SidecarError
@@ -103,6 +105,7 @@ def status(ctx: click.Context, pid_file: Path | None) -> None:
     running = process.running(settings.real_pid_file)
     if running is None:
         echo("the sidecar is not running")
+        echo(f"(the one with {settings.storage}; set another with CCO_SIDECAR_STORAGE)", err=True)
         raise click.exceptions.Exit(1)
     since = datetime.fromtimestamp(running.create_time())
     echo(f"the sidecar is running (pid {running.pid}, since {since:%Y-%m-%d %H:%M:%S}); check it with 'cco health'")
@@ -228,7 +231,9 @@ def _dashboard_lines(settings: Settings) -> Iterator[str]:
             f"warning: port {settings.dashboard_port} could not be opened, so the dashboard is not there; the log says "
             "why; choose another with --dashboard-port"
         )
-    yield f"the dashboard is on {known.dashboard}; open it with 'cco dashboard'"
+    usual = settings.storage in discovery.default_places() or os.environ.get("CCO_SIDECAR_STORAGE") == place
+    which = "" if usual else f"CCO_SIDECAR_STORAGE={shlex.quote(place)} "
+    yield f"the dashboard is on {known.dashboard}; open it with '{which}cco dashboard'"
 
 
 def warnings(settings: Settings) -> Iterator[str]:

@@ -19,7 +19,7 @@ class Monitor:
     """What is known about one attempt. Times are monotonic seconds.
 
     ``deadline`` None and ``stuck_after`` 0 mean no limit. ``last_activity``: of the last call, heartbeat or line of
-    output; ``needs_input``: the agent reported that it waits for a person; ``questions``: the ids of its open
+    output; ``needs_input``: the agent reported that it waits for a person; ``questions``: by id, its open
     approvals; ``ended_for``: why the sidecar itself ended it.
     """
 
@@ -29,7 +29,7 @@ class Monitor:
     shim_stops: int = 0
     ended_for: str = ""
     needs_input: bool = False
-    questions: set[str] = field(default_factory=set)
+    questions: dict[str, str] = field(default_factory=dict)
 
     def record_activity(self, at: float) -> None:
         """Records that the agent was active at a time."""

@@ -117,7 +117,7 @@ class Recovery:
         for stored in await self._stores.approvals.page(record.project_id, status=APPROVAL_STATUS_PENDING, limit=1000):
             asked = stored.approval
             if asked.requested_by == record.agent_id and micros_of(asked.created_at) >= micros_of(record.started_at):
-                monitor.questions.add(asked.approval_id)
+                monitor.questions[asked.approval_id] = asked.question
         # If questions are open, they explain the status; the agent did not report it itself.
         monitor.needs_input = record.status == AGENT_STATUS_NEEDS_INPUT and not monitor.questions
         return monitor

@@ -237,10 +237,15 @@ class Supervisor:
             return
         match entry.event_type:
             case announcements.APPROVAL_REQUESTED if active.attempt is not None:
-                active.attempt.monitor.questions.add(entry.text("approval_id") or "")
-                active.record.progress.message = entry.text("question") or ""
+                question = entry.text("question") or ""
+                active.attempt.monitor.questions[entry.text("approval_id") or ""] = question
+                active.record.progress.message = question
             case announcements.APPROVAL_ANSWERED if active.attempt is not None and entry.publisher == OPERATOR:
-                active.attempt.monitor.questions.discard(entry.text("approval_id") or "")
+                open_questions = active.attempt.monitor.questions
+                answered = open_questions.pop(entry.text("approval_id") or "", None)
+                if active.record.progress.message == answered:
+                    # What it says now, or the next question.
+                    active.record.progress.message = next(iter(open_questions.values()), "")
             case _ if result_id := entry.text("result_id"):
                 self._in_order(active, partial(self._records.note_result, active, result_id))
 
