@@ -13,6 +13,7 @@ from tests.bus.contract import ALL, event, ids, keyed, publish, read
 from tests.support import nats
 
 from cco_sidecar.bus.base import Outgoing
+from cco_sidecar.bus.jetstream import servers
 from cco_sidecar.bus.jetstream.bus import JetStreamBus
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
@@ -218,3 +219,14 @@ async def test_nats_that_is_away_is_said(tmp_path: Path) -> None:
         await bus.start()
     assert "secret" not in str(refused.value)
     await bus.release()
+
+
+async def test_servers_say_whether_they_sync(tmp_path: Path) -> None:
+    careful, lazy = nats.NatsServer(tmp_path / "a", "careful"), nats.NatsServer(tmp_path / "b", "lazy", sync="2m")
+    urls = [each.monitor_url for each in (careful, lazy)]
+    assert servers.warning(await servers.servers(urls[:1])) == ""
+    assert servers.warning(await servers.servers(urls)).startswith("lazy: NATS acknowledges events before")
+    lazy.stop()
+    assert f"does not answer: {urls[1]} (" in servers.warning(await servers.servers(urls))
+    assert "set bus.monitor_urls" in servers.warning([])
+    careful.stop()

@@ -284,6 +284,19 @@ class TestRunners:
         assert found.level == "broken" and "me:***@127.0.0.1:1" in found.text and "s3cr3t" not in found.text
         assert "database_url" in found.fix
 
+    def test_a_nats_that_does_not_answer(self, deployment: Deployment) -> None:
+        url = "nats://me:s3cr3t@127.0.0.1:1"
+        config = str(written(deployment.directory / "config.json", sidecar={"bus_url": url}))
+        found = deployment.examined("--config", config, code=1)["bus"]
+        assert found.level == "broken" and "nats://127.0.0.1:1" in found.text and "s3cr3t" not in found.text
+
+    @pytest.mark.cluster
+    def test_nats_that_may_not_sync(self, deployment: Deployment, nats_url: str) -> None:
+        deployment.environment["CCO_SIDECAR_BUS_URL"] = nats_url
+        found = deployment.examined(code=0)
+        assert found["bus"].text.startswith("NATS 2.") and found["bus durability"].level == "warning"
+        assert "bus.monitor_urls" in found["bus durability"].fix
+
     def test_a_command_whose_program_is_missing(self, deployment: Deployment) -> None:
         runners = {"quality": {"command": ["/nowhere/such-a-program", "{task}"]}}
         config = str(written(deployment.directory / "config.json", agents={"runners": runners}))

@@ -39,7 +39,9 @@ def prefix_of(name: str) -> str:
 class NatsServer:
     """One server. ``routes``: the cluster ports of all servers of its cluster; none for a server that is alone."""
 
-    def __init__(self, directory: Path, name: str = "n1", routes: Sequence[int] = (), route: int = 0) -> None:
+    def __init__(
+        self, directory: Path, name: str = "n1", routes: Sequence[int] = (), route: int = 0, sync: str = "always"
+    ) -> None:
         self.directory, self.name = directory, name
         self.port, self.monitor = free_ports(2)
         directory.mkdir(parents=True, exist_ok=True)
@@ -50,7 +52,7 @@ class NatsServer:
             cluster = f"cluster {{ name: test, listen: 127.0.0.1:{route}, routes: [{others}] }}\n"
         self.config.write_text(
             f"server_name: {name}\nlisten: 127.0.0.1:{self.port}\nhttp: 127.0.0.1:{self.monitor}\n"
-            f'jetstream {{ store_dir: "{directory}", sync_interval: always }}\n{cluster}'
+            f'jetstream {{ store_dir: "{directory}", sync_interval: {sync} }}\n{cluster}'
         )
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -58,6 +60,10 @@ class NatsServer:
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def monitor_url(self) -> str:
+        return f"http://127.0.0.1:{self.monitor}"
 
     def start(self) -> None:
         found = program()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -115,6 +116,32 @@ def _database(settings: Settings) -> Iterator[Finding]:
     except SettingsError as problem:
         fix = "start the server, or correct database_url" if settings.database_url else "restore it from a backup"
         yield Finding("database", Level.BROKEN, str(problem), fix)
+
+
+def _bus(settings: Settings) -> Iterator[Finding]:
+    if not settings.bus_url:
+        return
+    # Imported here: the client of NATS is an extra.
+    from cco_sidecar.bus.jetstream.connection import Connection
+    from cco_sidecar.bus.jetstream.servers import servers, warning
+
+    async def look() -> tuple[str, str]:
+        connection = Connection(settings)
+        try:
+            await connection.open()
+            return connection.server, warning(await servers(settings.bus_monitor_urls))
+        finally:
+            await connection.close()
+
+    try:
+        found, text = asyncio.run(look())
+    except ModuleNotFoundError as problem:
+        yield Finding("bus", Level.BROKEN, str(problem), "pip install 'cco-sidecar[nats]'")
+        return
+    yield Finding("bus", Level.OK, found)
+    if text:
+        fix = "set 'jetstream { sync_interval: always }' in each server, and bus.monitor_urls to their monitoring ports"
+        yield Finding("bus durability", Level.WARNING, text, fix)
 
 
 def _pid_file(settings: Settings) -> Iterator[Finding]:
@@ -302,6 +329,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _storage,
     _disk,
     _database,
+    _bus,
     _pid_file,
     _ports,
     _dashboard,

@@ -117,6 +117,10 @@ def grpc_core(value: Any) -> str:
     return str(value)
 
 
+def http_urls(value: Any) -> tuple[str, ...]:
+    return tuple(http_url(item) for item in _texts(value, "URLs such as http://nats-1:8222") if item)
+
+
 def origins(value: Any) -> tuple[str, ...]:
     given = _texts(value, "origins such as https://example.com")
     origins = tuple(item.rstrip("/") for item in given if item)

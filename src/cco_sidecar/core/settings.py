@@ -117,6 +117,9 @@ class Settings:
     bus_tls_ca: Path | None = _path("Certificates of NATS servers", file="bus.tls_ca", shown="the system's")
     bus_tls_cert: Path | None = _path("Certificate that is shown to NATS servers", file="bus.tls_cert")
     bus_tls_key: Path | None = _path("Key of the certificate for NATS servers", file="bus.tls_key")
+    bus_monitor_urls: tuple[str, ...] = _setting(
+        (), converters.http_urls, "Monitoring ports of the NATS servers", file="bus.monitor_urls", schema=_STRINGS
+    )
     bus_prefix: str = _setting(
         "cco",
         converters.token,

@@ -23,6 +23,7 @@ from cco_sidecar.bus.jetstream import messages
 from cco_sidecar.bus.jetstream.connection import Connection, away
 from cco_sidecar.bus.jetstream.follower import Follower
 from cco_sidecar.bus.jetstream.publishing import DUPLICATE_IN_BATCH, WRONG_LAST, Publisher, Sent
+from cco_sidecar.bus.jetstream.servers import warn
 from cco_sidecar.bus.jetstream.stored import StoredEvents
 from cco_sidecar.bus.jetstream.streams import Stream, Streams
 from cco_sidecar.bus.journal import Journal
@@ -67,6 +68,7 @@ class JetStreamBus(JournaledBus):
         self._connection = Connection(settings)
         self._streams = Streams(self._connection, settings)
         self._publisher = Publisher(self._connection, self._streams)
+        self._monitor_urls = settings.bus_monitor_urls
         self._links: dict[str, _Link] = {}
         # By the call in their headers.
         self._sent: dict[str, Sent] = {}
@@ -83,6 +85,7 @@ class JetStreamBus(JournaledBus):
         self._started = True
         self._background.start(self._keep_discovering(), "streams of new projects")
         self._background.start(self._keep_trimming(), "size of streams")
+        self._background.start(warn(self._monitor_urls), "servers of NATS")
 
     # -- publishing ----------------------------------------------------------------------------------------
 

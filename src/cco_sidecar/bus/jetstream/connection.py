@@ -19,6 +19,7 @@ from cco_sidecar.core.settings import Settings
 log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 15.0
+_OLDEST = (2, 12)
 # How long one request to JetStream may take; a new leader is usually elected within.
 REQUEST_SECONDS = 4.0
 _PAUSE_SECONDS = 0.2
@@ -34,10 +35,23 @@ class Connection:
         self.client = Client()
         self.jetstream: JetStreamContext = self.client.jetstream(timeout=REQUEST_SECONDS)
         self._problem = ""
+        # It was opened and is not to be closed.
+        self._used = False
 
     @property
     def connected(self) -> bool:
         return self.client.is_connected
+
+    @property
+    def server(self) -> str:
+        """The server that it is connected to."""
+        place = self.client.connected_url
+        return f"NATS {self._version} at {place.hostname}:{place.port}" if place else "NATS"
+
+    @property
+    def _version(self) -> str:
+        version = self.client.connected_server_version
+        return f"{version.major}.{version.minor}.{version.patch}"
 
     @property
     def clustered(self) -> bool:
@@ -65,6 +79,7 @@ class Connection:
                     user_credentials=str(settings.bus_credentials) if settings.bus_credentials else None,
                 )
                 await self._answers()
+                self._check_version()
         except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as problem:
             await self.client.close()
             shown = ", ".join(without_password(each) for each in servers)
@@ -72,6 +87,14 @@ class Connection:
             raise internal(
                 "STR_002", f"NATS with JetStream is not reachable at {shown} ({why}); check --bus-url"
             ) from problem
+        self._used = True
+
+    def _check_version(self) -> None:
+        """Raises SidecarError (STR_002)."""
+        version = self.client.connected_server_version
+        if (version.major, version.minor) < _OLDEST:
+            needed = ".".join(map(str, _OLDEST))
+            raise internal("STR_002", f"NATS {self._version} is too old; {needed} or newer is needed (atomic batches)")
 
     async def _answers(self) -> None:
         """Waits until JetStream answers: the servers of a cluster elect a leader first. The first request also
@@ -85,6 +108,7 @@ class Connection:
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def close(self) -> None:
+        self._used = False
         await self.client.close()
 
     def _tls(self, servers: list[str]) -> ssl.SSLContext | None:
@@ -100,7 +124,8 @@ class Connection:
         self._problem = str(problem) or type(problem).__name__
 
     async def _disconnected(self) -> None:
-        log.warning("the connection to NATS is lost%s", f" ({self._problem})" if self._problem else "")
+        if self._used:
+            log.warning("the connection to NATS is lost%s", f" ({self._problem})" if self._problem else "")
 
     async def _reconnected(self) -> None:
         self._problem = ""
