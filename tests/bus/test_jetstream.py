@@ -11,6 +11,7 @@ import pytest
 from tests.bus.contract import *  # noqa: F403
 from tests.bus.contract import ALL, event, ids, keyed, publish, read
 from tests.support import nats
+from tests.support.certificates import Authority
 
 from cco_sidecar.bus.base import Outgoing
 from cco_sidecar.bus.jetstream import servers
@@ -230,3 +231,26 @@ async def test_servers_say_whether_they_sync(tmp_path: Path) -> None:
     assert f"does not answer: {urls[1]} (" in servers.warning(await servers.servers(urls))
     assert "set bus.monitor_urls" in servers.warning([])
     careful.stop()
+
+
+async def test_passwords_certificates_and_credentials_are_used(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    own, client = authority.issue("nats", "127.0.0.1"), authority.issue("sidecar")
+    tls = f'tls {{ cert_file: "{own.cert}", key_file: "{own.key}", ca_file: "{authority.cert}", verify: true }}'
+    server = nats.NatsServer(tmp_path / "nats", more=f"authorization {{ user: me, password: s3cr3t }}\n{tls}\n")
+    url = f"tls://me:s3cr3t@127.0.0.1:{server.port}"
+    known = {"bus_tls_ca": authority.cert, "bus_tls_cert": client.cert, "bus_tls_key": client.key}
+    bus = await opened(url, **known)
+    assert ids(await read(bus, "0")) == [] and await publish(bus)
+    await closed(bus)
+    for wrong, why in (
+        ({"bus_url": url.replace("s3cr3t", "guess"), **known}, "(?i)authorization"),
+        ({"bus_url": url}, "certificate verify failed"),
+        ({"bus_url": url, "bus_tls_ca": authority.cert}, "reachable"),
+    ):
+        refused = JetStreamBus(Clock(), Settings(**wrong))  # type: ignore[arg-type]
+        with pytest.raises(SidecarError, match=why) as caught:
+            await refused.start()
+        assert "s3cr3t" not in str(caught.value) and "guess" not in str(caught.value)
+        await refused.release()
+    server.stop()

@@ -37,10 +37,16 @@ def prefix_of(name: str) -> str:
 
 
 class NatsServer:
-    """One server. ``routes``: the cluster ports of all servers of its cluster; none for a server that is alone."""
+    """One server. ``more``: lines of its configuration. ``routes``: the cluster ports of all servers of its cluster; none for a server that is alone."""
 
     def __init__(
-        self, directory: Path, name: str = "n1", routes: Sequence[int] = (), route: int = 0, sync: str = "always"
+        self,
+        directory: Path,
+        name: str = "n1",
+        routes: Sequence[int] = (),
+        route: int = 0,
+        sync: str = "always",
+        more: str = "",
     ) -> None:
         self.directory, self.name = directory, name
         self.port, self.monitor = free_ports(2)
@@ -52,7 +58,7 @@ class NatsServer:
             cluster = f"cluster {{ name: test, listen: 127.0.0.1:{route}, routes: [{others}] }}\n"
         self.config.write_text(
             f"server_name: {name}\nlisten: 127.0.0.1:{self.port}\nhttp: 127.0.0.1:{self.monitor}\n"
-            f'jetstream {{ store_dir: "{directory}", sync_interval: {sync} }}\n{cluster}'
+            f'jetstream {{ store_dir: "{directory}", sync_interval: {sync} }}\n{cluster}{more}'
         )
         self.process: subprocess.Popen[bytes] | None = None
         self.start()

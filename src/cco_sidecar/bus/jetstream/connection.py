@@ -34,7 +34,9 @@ class Connection:
         self._settings = settings
         self.client = Client()
         self.jetstream: JetStreamContext = self.client.jetstream(timeout=REQUEST_SECONDS)
-        self._problem = ""
+        # Why it is not connected, without repetitions.
+        self._problems: list[str] = []
+        self._limit: asyncio.Timeout | None = None
         # It was opened and is not to be closed.
         self._used = False
 
@@ -63,7 +65,7 @@ class Connection:
         settings = self._settings
         servers = (settings.bus_url or "").split(",")
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
+            async with asyncio.timeout(_CONNECT_SECONDS) as self._limit:
                 await self.client.connect(
                     servers=servers,
                     name="cco-sidecar",
@@ -83,7 +85,7 @@ class Connection:
         except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as problem:
             await self.client.close()
             shown = ", ".join(without_password(each) for each in servers)
-            why = self._problem or str(problem) or "no answer"
+            why = "; ".join(self._problems) or str(problem) or "no answer"
             raise internal(
                 "STR_002", f"NATS with JetStream is not reachable at {shown} ({why}); check --bus-url"
             ) from problem
@@ -104,7 +106,7 @@ class Connection:
                 await self.jetstream.account_info()
                 return
             except (nats.errors.TimeoutError, ServiceUnavailableError) as problem:
-                self._problem = str(problem) or "JetStream does not answer"
+                await self._note(problem)
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def close(self) -> None:
@@ -121,14 +123,20 @@ class Connection:
         return context
 
     async def _note(self, problem: Exception) -> None:
-        self._problem = str(problem) or type(problem).__name__
+        text = str(problem) or type(problem).__name__
+        if text not in self._problems:
+            self._problems.append(text)
+        refused = isinstance(problem, ssl.SSLError) or "authorization" in text.lower()
+        if refused and not self._used and self._limit is not None:
+            # The next attempt would end like this one.
+            self._limit.reschedule(asyncio.get_running_loop().time())
 
     async def _disconnected(self) -> None:
         if self._used:
-            log.warning("the connection to NATS is lost%s", f" ({self._problem})" if self._problem else "")
+            log.warning("the connection to NATS is lost%s", f" ({'; '.join(self._problems)})" if self._problems else "")
 
     async def _reconnected(self) -> None:
-        self._problem = ""
+        self._problems.clear()
         log.warning("connected to NATS again")
 
 
