@@ -51,6 +51,7 @@ _COMMANDS = {
     "config": "config",
     "trust": "trust",
     "storage": "storage",
+    "db": "db",
     "backup": "backup",
     "restore": "restore",
     "debug": "debug",

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import nats.errors
 from nats.aio.msg import Msg
@@ -22,7 +21,7 @@ from cco_sidecar.bus.history import History
 from cco_sidecar.bus.jetstream import messages
 from cco_sidecar.bus.jetstream.connection import Connection, away
 from cco_sidecar.bus.jetstream.follower import Follower
-from cco_sidecar.bus.jetstream.publishing import DUPLICATE_IN_BATCH, WRONG_LAST, Publisher, Sent
+from cco_sidecar.bus.jetstream.publishing import DUPLICATE_IN_BATCH, WRONG_LAST, Publisher, Sent, fail
 from cco_sidecar.bus.jetstream.servers import warn
 from cco_sidecar.bus.jetstream.stored import StoredEvents
 from cco_sidecar.bus.jetstream.streams import Stream, Streams
@@ -37,8 +36,6 @@ from cco_sidecar.core.settings import Settings
 from orchestra.v1.event_service_pb2 import Event
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 # What may wait for NATS. Publishers are told before memory grows.
 _MAX_WAITING_BYTES = 64 * 2**20
@@ -173,11 +170,11 @@ class JetStreamBus(JournaledBus):
                     await asyncio.wait([each.published for each in waiting])
         except TimeoutError:
             log.warning("events are stored, but the stream of %s does not bring them back", channel.project)
-            _fail(sent, unavailable("STR_001", "the event is stored, but NATS does not deliver it; it will appear"))
+            fail(sent, unavailable("STR_001", "the event is stored, but NATS does not deliver it; it will appear"))
         except SidecarError as problem:
-            _fail(sent, problem)
+            fail(sent, problem)
         except Exception as problem:
-            _fail(sent, SidecarError(Kind.INTERNAL, "STR_001", "the event could not be stored"))
+            fail(sent, SidecarError(Kind.INTERNAL, "STR_001", "the event could not be stored"))
             log.exception("publishing failed", exc_info=problem)
 
     async def _repeated(self, channel: Channel, sent: Sent, seq: int) -> None:
@@ -199,7 +196,7 @@ class JetStreamBus(JournaledBus):
                 if each.outgoing.expected_last:
                     topic = each.outgoing.event.topic
                     newest = await self._newest_of(channel, topic)
-                    _fail(sent, not_the_newest(topic, newest, each.outgoing.expected_last))
+                    fail(sent, not_the_newest(topic, newest, each.outgoing.expected_last))
                     return
         if waiting:
             text = f"NATS refuses the event: {problem.description} ({problem.err_code})"
@@ -394,9 +391,3 @@ class JetStreamBus(JournaledBus):
     async def release(self) -> None:
         await self._background.end()
         await self._connection.close()
-
-
-def _fail(sent: Sequence[Sent], problem: SidecarError) -> None:
-    for each in sent:
-        if not each.published.done():
-            each.published.set_exception(problem)

@@ -163,3 +163,10 @@ def _not_stored(problem: BaseException) -> SidecarError:
     error = SidecarError(Kind.INTERNAL, "STR_001", text, retry_after_seconds=1)
     error.__cause__ = problem
     return error
+
+
+def fail(sent: Sequence[Sent], problem: SidecarError) -> None:
+    """Tells those who wait for messages that are not settled yet."""
+    for each in sent:
+        if not each.published.done():
+            each.published.set_exception(problem)

@@ -52,6 +52,9 @@ class Claim:
         """Lets others in."""
 
 
+_VERSION = "SELECT version_num FROM alembic_version"
+
+
 class Backend(Protocol):
     """A kind of database.
 
@@ -83,6 +86,10 @@ class Backend(Protocol):
 
     def check(self) -> None:
         """Connects once, and reads. Raises SettingsError if the database cannot be used."""
+        ...
+
+    def version(self) -> str:
+        """Returns the version of the database, such as ``0014``; empty if it has no tables. Raises SettingsError."""
         ...
 
     def damage_of(self, problem: BaseException | None) -> str:
@@ -139,6 +146,17 @@ class Sqlite:
     def check(self) -> None:
         if self._path.exists() and (damage := self._damage(columns={})):
             raise SettingsError(f"the database {self.name} is damaged: {damage}")
+
+    def version(self) -> str:
+        if not self._path.exists():
+            return ""
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{quote(self.name)}?mode=ro", uri=True)) as own:
+                tables = own.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchall()
+                rows = own.execute(_VERSION).fetchall() if tables else []
+        except sqlite3.DatabaseError as problem:
+            raise self.unusable(problem) from problem
+        return str(rows[0][0]) if rows else ""
 
     def damage_of(self, problem: BaseException | None) -> str:
         """Uses the result code (sqlite.org/rescode.html). The function of the checksums fails for a text that is not
@@ -241,6 +259,10 @@ class PostgreSQL:
 
     def check(self) -> None:
         self._asked("SELECT 1")
+
+    def version(self) -> str:
+        tables = self._asked("SELECT 1 FROM pg_tables WHERE tablename = 'alembic_version'")
+        return str(self._asked(_VERSION) or "") if tables else ""
 
     def _asked(self, query: str, **values: Any) -> Any:
         """Returns the first value of a query on a connection of its own. Raises SettingsError."""

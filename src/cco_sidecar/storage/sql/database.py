@@ -10,17 +10,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import alembic.command
-import alembic.config
 import alembic.util
 import sqlalchemy as sa
 
 from cco_sidecar.core.errors import Kind, OutcomeUnknown, SettingsError, SidecarError, internal, invalid_request
 from cco_sidecar.storage.sql.backends import Backend, Claim, Claimed
 from cco_sidecar.storage.sql.checksums import DamagedRecord
+from cco_sidecar.storage.sql.migrating import migrate
 
 log = logging.getLogger(__name__)
 
@@ -247,12 +245,8 @@ class Database:
             request.done(value, None)
 
     def _migrate(self) -> None:
-        config = alembic.config.Config()
-        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
         with self._engine.begin() as connection:
-            self._backend.lock_migrations(connection)
-            config.attributes["connection"] = connection
-            alembic.command.upgrade(config, "head")
+            migrate(self._backend, connection)
 
 
 def _refuse_nul(problem: Exception) -> None:
