@@ -68,12 +68,12 @@ def _process(command: list[str], address: dict[str, Any], port: int, **more: Any
     return Running(process.pid, address, stop)
 
 
-def _sidecar(directory: Path) -> Running:
+def _sidecar(directory: Path, *options: str) -> Running:
     root = directory / "repository"
     root.mkdir()
     config = directory / "config.json"
     config.write_text(json.dumps(_UNLIMITED))
-    sidecar = SidecarProcess(directory / "storage", root, config=config)
+    sidecar = SidecarProcess(directory / "storage", root, *options, config=config)
     agents = [sidecar.agent(_TYPE, issue=f"i-{n}", ttl_seconds=86_400) for n in range(_AGENTS)]
     with Client(sidecar.url, token=agents[0].token, grpc_target=sidecar.target) as client:
         client.events.publish("ready", {"project": "alpha"}, topic=SUBJECT)
@@ -104,6 +104,18 @@ def _nats(settings: str) -> Callable[[Path], Running]:
         return running
 
     return start
+
+
+def _sidecar_on_nats(directory: Path) -> Running:
+    """The CPU time is that of the sidecar alone."""
+    server = _nats(_STREAM % "  sync_interval: always\n")(directory)
+    sidecar = _sidecar(directory, "--bus-url", server.address["url"])
+
+    def stop() -> None:
+        sidecar.stop()
+        server.stop()
+
+    return Running(sidecar.pid, sidecar.address, stop)
 
 
 _ADD_STREAM = """
@@ -163,6 +175,7 @@ _HERE = sys.executable
 
 PEERS = [
     Peer("sidecar", "sidecar", "fdatasync before the acknowledgement", _sidecar, lambda: True, _HERE),
+    Peer("sidecar on JetStream", "sidecar", "fsync before the acknowledgement", _sidecar_on_nats, _nats_server, _HERE),
     Peer("grpc.aio, bare", "grpc", "none", _grpc, lambda: True, _HERE),
     Peer("NATS", "nats", "none", _nats(""), _nats_server),
     Peer("JetStream", "jetstream", "written; fsync every two minutes", _nats(_STREAM % ""), _nats_server),

@@ -24,6 +24,7 @@ _SIDECAR = _BY_NAME["sidecar"]
 CHOSEN = [
     replace(_SIDECAR, name="sidecar, stub, one stream", kind="sidecar-stub"),
     replace(_SIDECAR, name="sidecar, SDK, publish_many", kind="sidecar"),
+    replace(_BY_NAME["sidecar on JetStream"], name="sidecar on JetStream, stub", kind="sidecar-stub"),
     replace(_SIDECAR, name="sidecar, REST, arrays", kind="sidecar-rest", python=_BY_NAME["NATS"].python),
     replace(_BY_NAME["JetStream, always"], name="JetStream, always, publish_async"),
     replace(_BY_NAME["Redis Streams, always"], name="Redis, always, pipelined XADD"),
