@@ -146,6 +146,36 @@ async def test_what_a_stream_no_longer_has_is_a_declared_gap(server: nats.NatsSe
         await closed(each)
 
 
+@pytest.mark.parametrize("kept", [100, 0])
+async def test_what_was_dropped_a_moment_ago_is_a_declared_gap(
+    bus: JetStreamBus, server: nats.NatsServer, kept: int
+) -> None:
+    published = [await publish(bus, n=n) for n in range(300)]
+    late = await opened(server.url)
+    start = await late.start_of("p", published[0], None)
+    purged = {"keep": kept} if kept else {}
+    await bus._connection.jetstream.purge_stream(bus._links["p"].stream.name, **purged)
+    batch = await late.wait("p", ALL, start, "reader", timeout=5, limit=1000, since=published[0])
+    assert batch.gap is not None and batch.gap.missed == 299 - kept
+    assert ids(batch) == published[300 - kept :]
+    new = await publish(bus)
+    assert ids(await read(late, batch.cursor)) == [new]
+    await closed(late)
+
+
+async def test_a_key_that_only_the_stream_knows_does_not_hold_up_a_batch(
+    bus: JetStreamBus, other: JetStreamBus
+) -> None:
+    first = await bus.publish(keyed("old", n=0))
+    other_keys = (await other._channel("p")).keys
+    await read(other, "0")
+    other_keys._known.clear()
+    batch = [Outgoing("p", event(n=1)), keyed("old", n=0), Outgoing("p", event(n=2))]
+    done = await other.publish_all(batch)
+    assert [each.duplicate for each in done] == [False, True, False] and done[1].event_id == first.event_id
+    assert ids(await read(bus, "0")) == [first.event_id, done[0].event_id, done[2].event_id]
+
+
 async def test_events_have_the_time_of_the_stream_and_are_found_by_it(bus: JetStreamBus, other: JetStreamBus) -> None:
     first = await bus.publish(Outgoing("p", event(n=1)))
     await asyncio.sleep(0.01)

@@ -74,6 +74,7 @@ class Keys:
 
     def saw(self, event: Event, micros: int) -> None:
         """Takes the key of an event that another process has stored. A publication of ours that waits ends with it."""
+        self._forget(micros)
         identity = _identity(event)
         first = Published(event.event_id, event.timestamp, [])
         known = self._known.get(identity)

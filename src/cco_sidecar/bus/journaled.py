@@ -292,6 +292,10 @@ class JournaledBus(ABC):
                 self._trim(self._channels[project])
         return self._channels[project]
 
+    def _trim_now(self, project: str) -> None:
+        if project in self._channels:
+            self._trim(self._channels[project])
+
     def _trim(self, channel: Channel) -> None:
         def droppable(upto: int, expired: Callable[[int, int], bool], max_bytes: int) -> int:
             return self._droppable(channel.project, upto, expired, max_bytes)

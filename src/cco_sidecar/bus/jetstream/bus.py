@@ -189,7 +189,12 @@ class JetStreamBus(JournaledBus):
         sidecar. Raises SidecarError."""
         await self._catch_up(channel)
         waiting = [each for each in sent if not each.published.done()]
-        if problem.err_code == DUPLICATE_IN_BATCH and len(waiting) < len(sent):
+        if problem.err_code == DUPLICATE_IN_BATCH:
+            if len(waiting) == len(sent):
+                # By a key that is not known here. One by one, the stream says which; the others are no longer all or
+                # none with it.
+                for each in waiting:
+                    await self._store(channel, [each])
             return
         if problem.err_code in WRONG_LAST:
             for each in waiting:
@@ -316,7 +321,8 @@ class JetStreamBus(JournaledBus):
         # Whoever listens hears all events of a stream that was created since the start.
         head = stream.first - 1 if self._started else stream.last
         journal = Journal.at(stream.epoch, self._limits, head=head, trimmed=stream.first - 1)
-        stored = StoredEvents(self._connection, self._streams, project, stream)
+        trimmed = partial(self._trim_now, project)
+        stored = StoredEvents(self._connection, self._streams, project, stream, trimmed)
         channel = Channel(project, journal, History(stored, project, journal))
         follower = Follower(self._connection, stream.name, head, partial(self._arrived, project))
         self._links[project] = _Link(channel, stream, stored, follower, asyncio.Event())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,27 +25,41 @@ _PAUSE_SECONDS = 0.05
 
 
 class StoredEvents:
-    """The events of one project. Raises OSError when they cannot be read."""
+    """The events of one project. Raises OSError when they cannot be read. ``trimmed`` is called before anything is
+    returned that follows events which the stream no longer has."""
 
-    def __init__(self, connection: Connection, streams: Streams, project: str, stream: Stream) -> None:
+    def __init__(
+        self, connection: Connection, streams: Streams, project: str, stream: Stream, trimmed: Callable[[], None]
+    ) -> None:
         self._connection = connection
         self._streams = streams
         self._project = project
         self._stream = stream
+        self._trimmed = trimmed
 
     async def after(self, project: str, seq: int, upto: int, count: int) -> list[EventRecord]:
         """See EventLog.after."""
         first = max(seq + 1, self._stream.first)
+        if first > seq + 1:
+            self._trimmed()
         count = min(count, upto - first + 1)
         if count <= 0:
             return []
         for _ in range(_ATTEMPTS):
             found = await self._get({"seq": first, "batch": count, "max_bytes": _BATCH_BYTES})
             if found:
-                # What is missing in front was trimmed.
-                self._stream.first = max(self._stream.first, found[0].seq if found[0].seq > first else 0)
+                if found[0].seq > first:
+                    # What is missing in front was trimmed.
+                    self._stream.first = max(self._stream.first, found[0].seq)
+                    self._trimmed()
                 return [record for record in found if record.seq <= upto]
             await asyncio.sleep(_PAUSE_SECONDS)
+        # Nothing is left.
+        try:
+            await self._streams.refresh(self._stream)
+        except (nats.errors.Error, JetStreamError, TimeoutError) as problem:
+            raise OSError(0, str(problem) or "NATS does not answer") from problem
+        self._trimmed()
         return []
 
     async def before(self, project: str, seq: int, count: int) -> list[EventRecord]:
