@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.bus.contract import *  # noqa: F403
@@ -16,6 +17,7 @@ from tests.support.certificates import Authority
 from cco_sidecar.bus.base import Outgoing
 from cco_sidecar.bus.jetstream import servers
 from cco_sidecar.bus.jetstream.bus import JetStreamBus
+from cco_sidecar.bus.jetstream.follower import Follower
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.settings import Settings
@@ -69,6 +71,9 @@ async def test_a_cursor_of_one_sidecar_continues_on_another(bus: JetStreamBus, o
     latest = await publish(bus)
     assert ids(await read(other, latest)) == []
     assert await bus.cursor("p", 3) == await other.cursor("p", 3) == published[2]
+    for seq in range(6, 40):
+        # As soon as it is given out: whoever follows from here gets nothing twice.
+        assert (await other.start_of("p", await publish(bus), None)).seq == seq
 
 
 async def test_what_one_sidecar_published_another_finds(bus: JetStreamBus, other: JetStreamBus) -> None:
@@ -146,15 +151,18 @@ async def test_what_a_stream_no_longer_has_is_a_declared_gap(server: nats.NatsSe
         await closed(each)
 
 
+@pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("kept", [100, 0])
 async def test_what_was_dropped_a_moment_ago_is_a_declared_gap(
-    bus: JetStreamBus, server: nats.NatsServer, kept: int
+    bus: JetStreamBus, server: nats.NatsServer, kept: int, known: bool
 ) -> None:
     published = [await publish(bus, n=n) for n in range(300)]
     late = await opened(server.url)
     start = await late.start_of("p", published[0], None)
     purged = {"keep": kept} if kept else {}
     await bus._connection.jetstream.purge_stream(bus._links["p"].stream.name, **purged)
+    if known:
+        await late._streams.refresh(late._links["p"].stream)
     batch = await late.wait("p", ALL, start, "reader", timeout=5, limit=1000, since=published[0])
     assert batch.gap is not None and batch.gap.missed == 299 - kept
     assert ids(batch) == published[300 - kept :]
@@ -284,3 +292,45 @@ async def test_passwords_certificates_and_credentials_are_used(tmp_path: Path) -
         assert "s3cr3t" not in str(caught.value) and "guess" not in str(caught.value)
         await refused.release()
     server.stop()
+
+
+async def test_what_a_stream_dropped_before_it_arrived_is_a_declared_gap(bus: JetStreamBus) -> None:
+    first = await publish(bus)
+    payload = event("late").SerializeToString()
+    bus._arrived("p", 9, 1_000_000, {}, payload)
+    batch = await read(bus, first)
+    assert batch.gap is not None and batch.gap.missed == 7
+    assert ids(batch) == [await bus.cursor("p", 9)]
+
+
+class Following:
+    """A follower that is given messages as a consumer sends them: their number, and how many it has sent."""
+
+    def __init__(self, at: int) -> None:
+        self.got: list[int] = []
+        self.follower = Follower(None, "s", at, lambda seq, *_: self.got.append(seq))  # type: ignore[arg-type]
+
+    async def receive(self, *messages: tuple[int, int], reply: str = "$JS.ACK.s.c.1.{}.{}.1000.0") -> None:
+        for seq, count in messages:
+            message = SimpleNamespace(reply=reply.format(seq, count), headers=None, data=b"")
+            await self.follower._receive(message)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("reply", ["$JS.ACK.s.c.1.{}.{}.1000.0", "$JS.ACK.hub.account.s.c.1.{}.{}.1000.0.random"])
+async def test_a_follower_that_misses_a_message_begins_again(reply: str) -> None:
+    following = Following(5)
+    await following.receive((6, 1), (7, 2), (9, 4), (10, 5), reply=reply)
+    assert following.got == [6, 7] and following.follower._broken.is_set()
+
+
+async def test_a_follower_passes_on_nothing_twice() -> None:
+    following = Following(5)
+    await following.receive((4, 1), (5, 2), (6, 3), (8, 4))
+    assert following.got == [6, 8] and not following.follower._broken.is_set()
+
+
+async def test_a_message_that_cannot_be_handled_does_not_end_the_following() -> None:
+    following = Following(5)
+    following.follower._arrived = lambda seq, *_: following.got.append(1 // (seq - 6))
+    await following.receive((6, 1), (7, 2))
+    assert following.got == [1]
