@@ -15,6 +15,7 @@ from tests.support import nats
 from tests.support.certificates import Authority
 
 from cco_sidecar.bus.base import Outgoing
+from cco_sidecar.bus.entry import Entry
 from cco_sidecar.bus.jetstream import servers
 from cco_sidecar.bus.jetstream.bus import JetStreamBus
 from cco_sidecar.bus.jetstream.follower import Follower
@@ -297,7 +298,7 @@ async def test_passwords_certificates_and_credentials_are_used(tmp_path: Path) -
 async def test_what_a_stream_dropped_before_it_arrived_is_a_declared_gap(bus: JetStreamBus) -> None:
     first = await publish(bus)
     payload = event("late").SerializeToString()
-    bus._arrived("p", 9, 1_000_000, {}, payload)
+    bus._arrived("p", 9, Clock().micros(), {}, payload)
     batch = await read(bus, first)
     assert batch.gap is not None and batch.gap.missed == 7
     assert ids(batch) == [await bus.cursor("p", 9)]
@@ -334,3 +335,97 @@ async def test_a_message_that_cannot_be_handled_does_not_end_the_following() -> 
     following.follower._arrived = lambda seq, *_: following.got.append(1 // (seq - 6))
     await following.receive((6, 1), (7, 2))
     assert following.got == [1]
+
+
+async def test_a_reader_that_waits_is_told_of_what_never_came(bus: JetStreamBus) -> None:
+    first = await publish(bus)
+    following = bus.follow("p", ALL, await bus.start_of("p", first, None), "reader", first)
+    assert not (await anext(following)).entries
+    waiting = asyncio.ensure_future(anext(following))
+    while not bus.has_reader("reader") or not any(each.waiters for each in bus._channels["p"].subscriptions.values()):
+        await asyncio.sleep(0)
+    bus._arrived("p", 9, Clock().micros(), {}, event("late").SerializeToString())
+    batch = await waiting
+    assert batch.gap is not None and batch.gap.missed == 7 and ids(batch) == [await bus.cursor("p", 9)]
+    await following.aclose()
+
+
+async def test_what_others_publish_to_the_subject_hides_nothing(bus: JetStreamBus, server: nats.NatsServer) -> None:
+    published = [await publish(bus, n=n) for n in range(3)]
+    client = bus._connection.client
+    for _ in range(600):
+        await client.publish("cco.p.t", b"\xff not an event", headers={"Status": "100"})
+    await client.flush()
+    published += [await publish(bus, n=n) for n in range(3)]
+    late = await opened(server.url)
+    for each in (bus, late):
+        got: list[Entry] = []
+        batch = await read(each, "0")
+        while batch.entries:
+            assert batch.gap is None
+            got += batch.entries
+            batch = await read(each, batch.cursor)
+        assert [entry.event_id for entry in got if entry.event_type != "foreign_message"] == published
+        assert len(got) == 606
+    await closed(late)
+
+
+async def test_many_batches_at_once_are_all_stored(bus: JetStreamBus, other: JetStreamBus) -> None:
+    batches = [[Outgoing("p", event(turn=turn, n=n)) for n in range(3)] for turn in range(100)]
+    done = await asyncio.gather(*(each.publish_all(batch) for batch in batches for each in (bus, other)))
+    assert len({published.event_id for batch in done for published in batch}) == 600
+
+
+async def test_conditions_of_a_batch_are_all_checked(bus: JetStreamBus) -> None:
+    first, second = await publish(bus), await publish(bus)
+    contradicting = [Outgoing("p", event(), expected_last=each) for each in (first, second)]
+    elsewhere = [Outgoing("q", event()), Outgoing("p", event(), expected_last=first)]
+    both = [Outgoing("q", event(), expected_last="0"), Outgoing("p", event(), expected_last=first)]
+    for batch in (contradicting, elsewhere, both):
+        with pytest.raises(SidecarError) as refused:
+            await bus.publish_all(batch)
+        assert refused.value.code == "EVT_003"
+    assert ids(await read(bus, "0")) == [first, second] and ids(await read(bus, "0", project="q")) == []
+    with pytest.raises(SidecarError, match="at most 1,000 events"):
+        await bus.publish_all([Outgoing("p", event())] * 1001)
+
+
+async def test_a_key_whose_event_is_gone_is_still_a_duplicate(server: nats.NatsServer) -> None:
+    project = f"p{uuid.uuid4().hex[:6]}"
+    small = await opened(server.url, max_events=20)
+    first = await small.publish(keyed("k")._replace(project=project))
+    for _ in range(40):
+        await publish(small, project=project)
+    late = await opened(server.url, max_events=20)
+    again = await late.publish(keyed("k")._replace(project=project))
+    assert again.duplicate and again.event_id == first.event_id
+    batch = [keyed("k")._replace(project=project), Outgoing(project, event(n=1))]
+    assert [each.duplicate for each in await late.publish_all(batch)] == [True, False]
+    for each in (small, late):
+        await closed(each)
+
+
+async def test_a_start_gives_streams_the_limits_of_its_settings(server: nats.NatsServer) -> None:
+    project = "名" * 64
+    before = await opened(server.url, max_events=20)
+    await publish(before, project=project)
+    after = await opened(server.url, max_events=500, event_retention=100)
+    info = await after._connection.jetstream.stream_info(after._links[project].stream.name)
+    assert (info.config.max_msgs, info.config.max_age, info.config.duplicate_window) == (500, 100, 100)
+    start = await after.start_of(project, "", 2**62)
+    assert not (await after.wait(project, ALL, start, "reader", timeout=0, limit=10)).entries
+    for each in (before, after):
+        await closed(each)
+
+
+async def test_a_stream_that_was_made_anew_is_said(bus: JetStreamBus, other: JetStreamBus) -> None:
+    await publish(bus)
+    await other._channel("p")
+    name = bus._links["p"].stream.name
+    await bus._connection.jetstream.delete_stream(name)
+    late = await opened(bus._connection.client.connected_url.geturl())
+    await publish(late)
+    assert not other.failing
+    await other._streams.refresh(other._links["p"].stream)
+    assert other.failing and not late.failing
+    await closed(late)

@@ -85,9 +85,9 @@ class JournaledBus(ABC):
     def _droppable(self, project: str, upto: int, expired: Callable[[int, int], bool], max_bytes: int) -> int:
         """See EventLog.droppable."""
 
-    @abstractmethod
     def _trimmed(self, channel: Channel) -> None:
         """Called when events of a channel are no longer retained."""
+        return
 
     # -- delivery ------------------------------------------------------------------------------------------
 

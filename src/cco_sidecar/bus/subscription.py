@@ -97,6 +97,13 @@ class Subscription:
             del self.entries[:drop], self.seqs[:drop]
         self.batches.clear()
 
+    def lose(self, upto: int) -> None:
+        """Takes note that everything up to a number is gone, also what never came. Its readers are told of the gap."""
+        self.entries.clear()
+        self.seqs.clear()
+        self.batches.clear()
+        self.start = self.limit = max(self.start, upto)
+
     def after(self, seq: int) -> list[Entry]:
         return self.entries[bisect_right(self.seqs, seq) : bisect_right(self.seqs, self.limit)]
 

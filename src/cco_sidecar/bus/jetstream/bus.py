@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 import nats.errors
@@ -21,16 +20,17 @@ from cco_sidecar.bus.history import History
 from cco_sidecar.bus.jetstream import messages
 from cco_sidecar.bus.jetstream.connection import Connection, away
 from cco_sidecar.bus.jetstream.follower import Follower
-from cco_sidecar.bus.jetstream.publishing import DUPLICATE_IN_BATCH, WRONG_LAST, Publisher, Sent, fail
+from cco_sidecar.bus.jetstream.link import Link
+from cco_sidecar.bus.jetstream.publishing import DUPLICATE_IN_BATCH, MAX_BATCH, WRONG_LAST, Publisher, Sent, fail
 from cco_sidecar.bus.jetstream.servers import warn
 from cco_sidecar.bus.jetstream.stored import StoredEvents
-from cco_sidecar.bus.jetstream.streams import Stream, Streams
+from cco_sidecar.bus.jetstream.streams import Streams
 from cco_sidecar.bus.journal import Journal
 from cco_sidecar.bus.journaled import Channel, JournaledBus
 from cco_sidecar.bus.publishing import check_together, not_the_newest
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import Kind, SidecarError, unavailable
+from cco_sidecar.core.errors import Kind, SidecarError, invalid_event, unavailable
 from cco_sidecar.core.metrics import Histogram
 from cco_sidecar.core.settings import Settings
 from orchestra.v1.event_service_pb2 import Event
@@ -46,17 +46,6 @@ _TRIM_SECONDS = 15.0
 _STREAM_CREATED = "$JS.EVENT.ADVISORY.STREAM.CREATED.*"
 
 
-@dataclass(slots=True)
-class _Link:
-    """How a channel is connected to its stream. ``moved`` is set, and replaced, whenever a message arrives."""
-
-    channel: Channel
-    stream: Stream
-    stored: StoredEvents
-    follower: Follower
-    moved: asyncio.Event
-
-
 class JetStreamBus(JournaledBus):
     """An EventBus that shares its events with those of other sidecars."""
 
@@ -66,9 +55,8 @@ class JetStreamBus(JournaledBus):
         self._streams = Streams(self._connection, settings)
         self._publisher = Publisher(self._connection, self._streams)
         self._monitor_urls = settings.bus_monitor_urls
-        self._links: dict[str, _Link] = {}
-        # By the call in their headers.
-        self._sent: dict[str, Sent] = {}
+        self._links: dict[str, Link] = {}
+        self._sent: dict[str, Sent] = {}  # by the call in their headers
         self._waiting_bytes = 0
         self._started = self._closed = False
         self._publishing = Background()
@@ -102,6 +90,7 @@ class JetStreamBus(JournaledBus):
                 self._check(channel, each)
             except SidecarError as problem:
                 raise problem.within(f"events[{number}]") from problem
+        await self._check_conditions(outgoing)
         sent: dict[str, list[Sent]] = {}
         results = [
             self._submit(channel, each, sent.setdefault(each.project, []))
@@ -110,6 +99,17 @@ class JetStreamBus(JournaledBus):
         for project, together in sent.items():
             self._send(self._channels[project], together)
         return await asyncio.gather(*(asyncio.shield(each) for each in results))
+
+    async def _check_conditions(self, outgoing: Sequence[Outgoing]) -> None:
+        """The stream checks them too, but one for each topic, and each project alone. Raises SidecarError (EVT_003)."""
+        if len(outgoing) > MAX_BATCH:
+            raise invalid_event(f"at most {MAX_BATCH:,} events can be published together, not {len(outgoing):,}")
+        wanted = {(each.project, each.event.topic, each.expected_last) for each in outgoing if each.expected_last}
+        if len(wanted) > 1 or (wanted and len({each.project for each in outgoing}) > 1):
+            for project, topic, expected in wanted:
+                newest = await self._newest_of(self._channels[project], topic)
+                if newest != expected:
+                    raise not_the_newest(topic, newest, expected)
 
     def _check(self, channel: Channel, outgoing: Outgoing) -> None:
         """Raises SidecarError if the event is not to be published."""
@@ -183,6 +183,10 @@ class JetStreamBus(JournaledBus):
         first = None if sent.published.done() else await channel.history.find(seq)
         if first is not None:
             channel.keys.saw(first.event, first.arrived)
+        if not sent.published.done():
+            # It is no longer retained.
+            event_id = channel.journal.cursor(seq)
+            sent.published.set_result(Published(event_id, self._clock.timestamp(), [], duplicate=True))
 
     async def _refused(self, channel: Channel, sent: list[Sent], problem: APIError) -> None:
         """Settles messages that the stream refused; some may have been stored by an earlier attempt, or another
@@ -218,18 +222,16 @@ class JetStreamBus(JournaledBus):
         """Takes the next message of a stream."""
         link = self._links[project]
         channel, journal = link.channel, link.channel.journal
-        if seq > journal.head + 1:
-            self._lost(link, seq - 1)
-        link.stream.last = max(link.stream.last, seq)
-        journal.head = seq
-        moved, link.moved = link.moved, asyncio.Event()
-        moved.set()
-        if not messages.is_event(payload):
+        if seq <= journal.head:
             return
+        if seq > journal.head + 1:
+            link.lose(seq - 1)
+        link.stream.last = max(link.stream.last, seq)
         record = messages.record_of(project, seq, micros, headers, payload)
+        now = self._clock.steady_micros()
         event = Event.FromString(record.payload)
         event.event_id = journal.cursor(seq)
-        entry = Entry(seq, event, identified(record.payload, event.event_id), self._clock.steady_micros(), record.ttl)
+        entry = Entry(seq, event, identified(record.payload, event.event_id), link.arrived(now, micros), record.ttl)
         entry.message = event
         names = self._arrive(channel, entry, micros)
         sent = self._sent.get(headers.get(messages.CALL, ""))
@@ -241,14 +243,8 @@ class JetStreamBus(JournaledBus):
                 sent.published.set_result(Published(event.event_id, event.timestamp, names))
         elif event.idempotency_key:
             channel.keys.saw(event, entry.arrived)
+        link.tell()
         self._flush.schedule(urgent=sent is not None and sent.outgoing.urgent)
-
-    def _lost(self, link: _Link, upto: int) -> None:
-        """Notes that the stream no longer has what should have come next."""
-        link.channel.journal.lose(upto)
-        link.stream.first = max(link.stream.first, upto + 1)
-        for subscription in link.channel.subscriptions.values():
-            subscription.forget(link.channel.journal.floor)
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -305,6 +301,9 @@ class JetStreamBus(JournaledBus):
         try:
             await self._streams.refresh(link.stream)
             wanted = link.stream.last
+            if link.stream.first > wanted > channel.journal.head:
+                # Nothing is left that could arrive.
+                link.lose(wanted)
             async with asyncio.timeout(_RETURN_SECONDS):
                 while channel.journal.head < wanted:
                     await link.moved.wait()
@@ -325,7 +324,7 @@ class JetStreamBus(JournaledBus):
         stored = StoredEvents(self._connection, self._streams, project, stream, trimmed)
         channel = Channel(project, journal, History(stored, project, journal))
         follower = Follower(self._connection, stream.name, head, partial(self._arrived, project))
-        self._links[project] = _Link(channel, stream, stored, follower, asyncio.Event())
+        self._links[project] = Link(channel, stream, stored, follower)
         self._background.start(follower.run(), f"stream of {project}")
         return channel
 
@@ -342,8 +341,10 @@ class JetStreamBus(JournaledBus):
             self._background.start(self._found(), "streams of new projects")
 
     async def _found(self) -> None:
-        with suppress(SidecarError):
+        try:
             await self._discover()
+        except SidecarError as problem:
+            log.warning("cannot look for new streams: %s", problem)
 
     async def _discover(self) -> None:
         """Follows the streams that other sidecars have created. Raises SidecarError (STR_002)."""
@@ -364,19 +365,19 @@ class JetStreamBus(JournaledBus):
             for link in list(self._links.values()):
                 with suppress(nats.errors.Error, JetStreamError, OSError, TimeoutError):
                     await self._streams.trim(link.stream)
+                if link.stream.is_another:
+                    log.error("%s was deleted or restored: restart all sidecars that use it", link.stream.name)
 
     def _droppable(self, project: str, upto: int, expired: Callable[[int, int], bool], max_bytes: int) -> int:
         """The stream has the same limits, and drops by itself."""
         return self._links[project].stream.first - 1
 
-    def _trimmed(self, channel: Channel) -> None:
-        """Nothing is left to do."""
-
     # -- state ---------------------------------------------------------------------------------------------
 
     @property
     def failing(self) -> bool:
-        return self._publisher.failing or not self._connection.connected
+        another = any(link.stream.is_another for link in self._links.values())
+        return another or self._publisher.failing or not self._connection.connected
 
     @property
     def queue_depth(self) -> int:

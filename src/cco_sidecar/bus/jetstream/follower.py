@@ -89,7 +89,7 @@ class Follower:
             return
         self._heard = self._loop.time()
         headers = message.headers or {}
-        if "Status" in headers:
+        if not message.reply.startswith("$JS.ACK."):
             await self._control(message, headers)
             return
         # $JS.ACK[.<domain>.<account>].<stream>.<consumer>.<deliveries>.<stream number>.<consumer number>.<time>...

@@ -22,6 +22,7 @@ BATCH_SEQUENCE = "Nats-Batch-Sequence"
 BATCH_COMMIT = "Nats-Batch-Commit"
 
 _DAY_SECONDS = 86_400
+_FOREIGN = Event(event_type="foreign_message", topic="nats", publisher="nats").SerializeToString()
 
 
 def payload_of(event: Event) -> bytes:
@@ -31,7 +32,10 @@ def payload_of(event: Event) -> bytes:
 
 
 def record_of(project: str, seq: int, micros: int, headers: Mapping[str, str] | None, payload: bytes) -> EventRecord:
-    """Returns the record of a message. ``micros``: when the stream stored it."""
+    """Returns the record of a message. ``micros``: when the stream stored it. What another program has published is an
+    event too, so that numbers have no holes."""
+    if not is_event(payload):
+        payload = _FOREIGN
     stamped = payload + Event(timestamp=timestamp(micros)).SerializeToString()
     return EventRecord(project, seq, micros, ttl_of(headers), stamped)
 

@@ -32,6 +32,10 @@ MAX_BATCH = 1000
 # Errors of JetStream (server/errors.json).
 WRONG_LAST = frozenset({10071, 10164})
 DUPLICATE_IN_BATCH = 10201
+# A message with the same id, or too many batches, are under way.
+_PASSING = frozenset({10158, 10167, 10175, 10176, 10210})
+# A stream takes 50, of all sidecars.
+_BATCHES_AT_ONCE = 10
 
 
 @dataclass(slots=True)
@@ -61,6 +65,7 @@ class Publisher:
     def __init__(self, connection: Connection, streams: Streams) -> None:
         self._connection = connection
         self._streams = streams
+        self._batches = asyncio.Semaphore(_BATCHES_AT_ONCE)
         self.failing = False
 
     async def send(self, sent: Sequence[Sent]) -> int:
@@ -101,6 +106,11 @@ class Publisher:
         return stored.seq if stored.duplicate else 0
 
     async def _batch(self, sent: Sequence[Sent]) -> int:
+        async with self._batches:
+            await self._send_batch(sent)
+        return 0
+
+    async def _send_batch(self, sent: Sequence[Sent]) -> None:
         batch = {messages.BATCH_ID: secrets.token_hex(8)}
         client = self._connection.client
         conditions = _first_of_topic(sent)
@@ -122,7 +132,6 @@ class Publisher:
                     _check(answer.data)
             else:
                 await client.publish(self._subject(each), each.payload, headers=headers)
-        return 0
 
 
 def _condition(outgoing: Outgoing) -> dict[str, str]:
@@ -152,7 +161,7 @@ def _check(data: bytes) -> None:
 
 def _may_pass(problem: APIError) -> bool:
     """Reports whether the same message may be stored later: there is no leader, or too much is under way."""
-    return (problem.code or 0) >= 500 or problem.err_code in (10167, 10175, 10176)
+    return (problem.code or 0) >= 500 or problem.err_code in _PASSING
 
 
 def _not_stored(problem: BaseException) -> SidecarError:

@@ -14,11 +14,13 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
 from cco_sidecar.bus.jetstream.connection import REQUEST_SECONDS, Connection
-from cco_sidecar.bus.jetstream.messages import is_event, micros_of, record_of
+from cco_sidecar.bus.jetstream.messages import micros_of, record_of
 from cco_sidecar.bus.jetstream.streams import Stream, Streams
 from cco_sidecar.storage.eventlog.base import EventRecord
 
 _BATCH_BYTES = 1024 * 1024
+# In the year 2255: a later time in nanoseconds has more than 63 bits.
+_LATEST_MICROS = 9 * 10**15
 # A replica may be behind.
 _ATTEMPTS = 5
 _PAUSE_SECONDS = 0.05
@@ -60,6 +62,8 @@ class StoredEvents:
         except (nats.errors.Error, JetStreamError, TimeoutError) as problem:
             raise OSError(0, str(problem) or "NATS does not answer") from problem
         self._trimmed()
+        if self._stream.first <= upto:
+            raise OSError(0, "the servers of NATS are behind one another")
         return []
 
     async def before(self, project: str, seq: int, count: int) -> list[EventRecord]:
@@ -72,7 +76,8 @@ class StoredEvents:
 
     async def number_at(self, project: str, micros: int) -> int:
         """See EventLog.number_at."""
-        time = datetime.fromtimestamp(max(0, micros) / 1e6, UTC).isoformat().replace("+00:00", "Z")
+        seconds, rest = divmod(min(max(0, micros), _LATEST_MICROS), 1_000_000)
+        time = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
         found = await self._get({"start_time": time, "batch": 1})
         return found[0].seq - 1 if found else self._stream.last
 
@@ -95,14 +100,12 @@ class StoredEvents:
 
         async def take(message: Msg) -> None:
             headers = message.headers or {}
-            status = headers.get("Status", "")
-            if status:
+            if "Nats-Sequence" not in headers:
                 if not ended.done():
-                    ended.set_result(status)
+                    ended.set_result(headers.get("Status", ""))
                 return
-            if is_event(message.data):
-                micros = micros_of(headers["Nats-Time-Stamp"])
-                found.append(record_of(self._project, int(headers["Nats-Sequence"]), micros, headers, message.data))
+            micros = micros_of(headers["Nats-Time-Stamp"])
+            found.append(record_of(self._project, int(headers["Nats-Sequence"]), micros, headers, message.data))
 
         try:
             inbox = client.new_inbox()

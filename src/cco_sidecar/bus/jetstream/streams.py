@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from hashlib import sha256
 
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.errors import APIError, NotFoundError
@@ -15,6 +16,9 @@ from cco_sidecar.bus.jetstream.connection import Connection
 from cco_sidecar.core.settings import Settings
 
 _EPOCH = "cco-epoch"
+_PROJECT = "cco-project"
+# Of an encoded text; names of streams have at most 255 characters.
+_MOST_CHARACTERS = 120
 # What the headers of a message may add.
 _HEADERS_BYTES = 4096
 _KEPT_SHARE = 0.94
@@ -26,12 +30,14 @@ _PLAIN = re.compile(r"[A-Za-z0-9-]")
 @dataclass(slots=True)
 class Stream:
     """The stream of a project. ``epoch``: 8 hex digits, chosen when it was created. ``first`` and ``last`` are the
-    numbers of its oldest and newest message as they were last heard of; of an empty stream, ``first`` is one more."""
+    numbers of its oldest and newest message as they were last heard of; of an empty stream, ``first`` is one more.
+    ``is_another``: a stream of that name is there, but not this one."""
 
     name: str
     epoch: str
     first: int
     last: int
+    is_another: bool = False
 
     def take(self, info: StreamInfo) -> None:
         self.first, self.last = max(self.first, info.state.first_seq), max(self.last, info.state.last_seq)
@@ -56,8 +62,8 @@ class Streams:
         found: list[str] = []
         offset = 0
         while page := await self._connection.jetstream.streams_info(offset=offset):
-            names = [info.config.name or "" for info in page]
-            found += [decoded(name.removeprefix(f"{self._prefix}_")) for name in names if self.is_ours(name)]
+            ours = [info.config.metadata or {} for info in page if self.is_ours(info.config.name or "")]
+            found += [known[_PROJECT] for known in ours if _PROJECT in known]
             offset += len(page)
         return found
 
@@ -68,12 +74,27 @@ class Streams:
             info = await self._connection.jetstream.stream_info(name)
         except NotFoundError:
             info = await self._create(project, name)
+        info = await self._adjusted(info)
         state = info.state
         return Stream(name, (info.config.metadata or {}).get(_EPOCH, ""), max(1, state.first_seq), state.last_seq)
 
+    async def _adjusted(self, info: StreamInfo) -> StreamInfo:
+        """Gives a stream the limits of the settings."""
+        most, age = self._settings.max_events, self._settings.event_retention
+        if (info.config.max_msgs, info.config.max_age) == (most, age):
+            return info
+        window = min(WINDOW_SECONDS, age)
+        return await self._connection.jetstream.update_stream(
+            info.config.evolve(max_msgs=most, max_age=age, duplicate_window=window)
+        )
+
     async def refresh(self, stream: Stream) -> StreamInfo:
         """Asks the leader how far the stream goes."""
+        # What arrives while the answer is under way is newer than it.
+        known = stream.last
         info = await self._connection.jetstream.stream_info(stream.name)
+        epoch = (info.config.metadata or {}).get(_EPOCH, "")
+        stream.is_another = epoch != stream.epoch or info.state.last_seq < known
         stream.take(info)
         return info
 
@@ -107,7 +128,7 @@ class Streams:
             allow_direct=True,
             allow_atomic=True,
             deny_delete=True,
-            metadata={_EPOCH: secrets.token_hex(4)},
+            metadata={_EPOCH: secrets.token_hex(4), _PROJECT: project},
         )
         try:
             return await self._connection.jetstream.add_stream(config)
@@ -120,11 +141,6 @@ class Streams:
 def encoded(text: str) -> str:
     """Returns a text as one token of a subject, which can also be a part of a stream's name. Never empty."""
     plain = "".join(char if _PLAIN.match(char) else "".join(f"_{byte:02x}" for byte in char.encode()) for char in text)
+    if len(plain) > _MOST_CHARACTERS:
+        return f"{plain[:40]}_{sha256(text.encode()).hexdigest()}"
     return plain or "_"
-
-
-def decoded(text: str) -> str:
-    """Returns what was encoded."""
-    if text == "_":
-        return ""
-    return re.sub(r"(?:_[0-9a-f]{2})+", lambda match: bytes.fromhex(match[0].replace("_", "")).decode(), text)
