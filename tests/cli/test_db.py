@@ -36,7 +36,7 @@ def db(request: pytest.FixtureRequest, tmp_path: Path) -> Db:
 def test_an_empty_database_is_migrated_once(db: Db) -> None:
     newest = migrating.newest()
     before = db("check")
-    assert before.returncode == 1 and ("no records yet" in before.stdout or "there is no database" in before.stderr)
+    assert before.returncode == 1 and "has no records yet" in before.stdout
     assert printed(db("migrate")).endswith(f" was migrated from an empty database to {newest}\n")
     assert printed(db("check")).endswith(f" has version {newest}, the newest, and is sound\n")
     assert printed(db("migrate")).endswith(f" has version {newest} already\n")

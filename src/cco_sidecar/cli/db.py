@@ -10,7 +10,7 @@ from cco_sidecar.cli.connect import settings_of_sidecar
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.core.errors import SettingsError
-from cco_sidecar.core.settings import DATABASE, Settings
+from cco_sidecar.core.settings import DATABASE
 from cco_sidecar.storage.files import open_storage
 
 
@@ -27,7 +27,6 @@ def check(ctx: click.Context) -> None:
     from cco_sidecar.storage.sql.backends import backend_of
 
     settings = settings_of_sidecar(ctx)
-    _require(settings)
     backend = backend_of(settings.database_url, settings.storage / DATABASE)
     backend.check()
     stored, newest = backend.version(), migrating.newest()
@@ -68,10 +67,3 @@ def migrate(ctx: click.Context) -> None:
         echo(f"{backend.name} has version {newest} already")
     else:
         echo(f"{backend.name} was migrated from {before or 'an empty database'} to {newest}")
-
-
-def _require(settings: Settings) -> None:
-    """Raises SettingsError if there is no database."""
-    path = settings.storage / DATABASE
-    if not settings.database_url and not path.exists():
-        raise SettingsError(f"there is no database {path}; the first start creates it")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from google.protobuf.message import Message
 
 from cco_sidecar.core import codec
+from cco_sidecar.core.hosts import without_user
 from cco_sidecar.core.settings import DECLARED
 from cco_sidecar.repository import masking
 
@@ -41,11 +41,5 @@ def shown(name: str, value: Any, hide: Set[str] = frozenset()) -> Any:
             return str(value)
         case str():
             urls = {"database_url": [value], "bus_url": value.split(",")}.get(name)
-            return masking.mask(",".join(map(_place, urls)) if urls else value)
+            return masking.mask(",".join(map(without_user, urls)) if urls else value)
     return value
-
-
-def _place(url: str) -> str:
-    """Returns the URL of a server without its user, password and options."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from urllib.parse import urlsplit
 
 # As clients write them, and as they appear in no_proxy.
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -119,3 +120,9 @@ def _parents(host: str) -> Iterator[str]:
 def authority(host: str, port: int) -> str:
     """``host:port``, an IPv6 address in brackets (RFC 3986, section 3.2)."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def without_user(url: str) -> str:
+    """Returns the URL of a server without its user, password and options, to show it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -8,17 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-import nats.errors
 from nats.aio.msg import Msg
 from nats.js.errors import APIError
-from nats.js.errors import Error as JetStreamError
 
 from cco_sidecar.bus.base import FROM_OLDEST, Batch, Outgoing, Position, Published, SubscriptionKey
 from cco_sidecar.bus.commits import check_size
 from cco_sidecar.bus.entry import Entry, identified
 from cco_sidecar.bus.history import History
 from cco_sidecar.bus.jetstream import messages
-from cco_sidecar.bus.jetstream.connection import Connection, away
+from cco_sidecar.bus.jetstream.connection import FAILURES, Connection, away
 from cco_sidecar.bus.jetstream.follower import Follower
 from cco_sidecar.bus.jetstream.link import Link
 from cco_sidecar.bus.jetstream.publishing import DUPLICATE_IN_BATCH, MAX_BATCH, WRONG_LAST, Publisher, Sent, fail
@@ -307,7 +305,7 @@ class JetStreamBus(JournaledBus):
             async with asyncio.timeout(_RETURN_SECONDS):
                 while channel.journal.head < wanted:
                     await link.moved.wait()
-        except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as problem:
+        except FAILURES as problem:
             raise away(problem) from problem
 
     # -- streams -------------------------------------------------------------------------------------------
@@ -315,7 +313,7 @@ class JetStreamBus(JournaledBus):
     async def _open(self, project: str) -> Channel:
         try:
             stream = await self._streams.open(project)
-        except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as problem:
+        except FAILURES as problem:
             raise away(problem) from problem
         # Whoever listens hears all events of a stream that was created since the start.
         head = stream.first - 1 if self._started else stream.last
@@ -351,7 +349,7 @@ class JetStreamBus(JournaledBus):
         try:
             for project in await self._streams.projects():
                 await self._channel(project)
-        except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as problem:
+        except FAILURES as problem:
             raise away(problem) from problem
 
     async def _keep_discovering(self) -> None:
@@ -363,7 +361,7 @@ class JetStreamBus(JournaledBus):
         while True:
             await asyncio.sleep(_TRIM_SECONDS)
             for link in list(self._links.values()):
-                with suppress(nats.errors.Error, JetStreamError, OSError, TimeoutError):
+                with suppress(*FAILURES):
                     await self._streams.trim(link.stream)
                 if link.stream.is_another:
                     log.error("%s was deleted or restored: restart all sidecars that use it", link.stream.name)
@@ -385,7 +383,7 @@ class JetStreamBus(JournaledBus):
 
     async def probe(self) -> None:
         if self._publisher.failing:
-            with suppress(nats.errors.Error, JetStreamError, OSError, TimeoutError):
+            with suppress(*FAILURES):
                 await self._connection.jetstream.account_info()
                 self._publisher.failing = False
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.errors import Error as JetStreamError
 from nats.js.errors import ServiceUnavailableError
 
 from cco_sidecar.core.errors import SidecarError, internal
+from cco_sidecar.core.hosts import without_user
 from cco_sidecar.core.settings import Settings
 
 log = logging.getLogger(__name__)
+
+# What a call raises that NATS does not answer, or refuses: JetStream's errors are among the first, timeouts among the
+# second.
+FAILURES = (nats.errors.Error, OSError)
 
 _CONNECT_SECONDS = 15.0
 _OLDEST = (2, 12)
@@ -82,9 +85,9 @@ class Connection:
                 )
                 await self._answers()
                 self._check_version()
-        except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as problem:
+        except FAILURES as problem:
             await self.client.close()
-            shown = ", ".join(without_password(each) for each in servers)
+            shown = ", ".join(without_user(each) for each in servers)
             why = "; ".join(self._problems) or str(problem) or "no answer"
             raise internal(
                 "STR_002", f"NATS with JetStream is not reachable at {shown} ({why}); check --bus-url"
@@ -138,11 +141,6 @@ class Connection:
     async def _reconnected(self) -> None:
         self._problems.clear()
         log.warning("connected to NATS again")
-
-
-def without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def away(problem: BaseException) -> SidecarError:

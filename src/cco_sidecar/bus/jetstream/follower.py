@@ -6,12 +6,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-import nats.errors
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.errors import Error as JetStreamError
 
-from cco_sidecar.bus.jetstream.connection import Connection
+from cco_sidecar.bus.jetstream.connection import FAILURES, Connection
 from cco_sidecar.core.retry import Backoff
 
 log = logging.getLogger(__name__)
@@ -46,7 +44,7 @@ class Follower:
             before = self.at
             try:
                 await self._follow()
-            except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as problem:
+            except FAILURES as problem:
                 log.warning("cannot follow %s, will retry: %s", self._stream, problem or "no answer")
             if self.at > before:
                 backoff.succeeded()

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-import nats.errors
 from nats.js.errors import APIError
-from nats.js.errors import Error as JetStreamError
 
 from cco_sidecar.bus.base import FROM_OLDEST, Outgoing, Published
 from cco_sidecar.bus.jetstream import messages
-from cco_sidecar.bus.jetstream.connection import REQUEST_SECONDS, Connection
+from cco_sidecar.bus.jetstream.connection import FAILURES, REQUEST_SECONDS, Connection
 from cco_sidecar.bus.jetstream.streams import Streams
 from cco_sidecar.core.errors import Kind, SidecarError
 
@@ -82,7 +80,7 @@ class Publisher:
                     self.failing = False
                     raise
                 reason: BaseException = problem
-            except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as problem:
+            except FAILURES as problem:
                 reason = problem
             else:
                 self.failing = False

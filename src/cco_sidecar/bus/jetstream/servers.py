@@ -23,7 +23,6 @@ class Server(NamedTuple):
 
     url: str
     name: str = ""
-    version: str = ""
     syncs: bool = False
     problem: str = ""
 
@@ -58,6 +57,6 @@ def _ask(url: str) -> Server:
         with urllib.request.urlopen(f"{url.rstrip('/')}/varz", timeout=_SECONDS) as answer:
             said: dict[str, Any] = json.loads(answer.read(_MAX_BYTES))
         config = said.get("jetstream", {}).get("config", {})
-        return Server(url, said.get("server_name", ""), said.get("version", ""), config.get("sync_always") is True)
+        return Server(url, said.get("server_name", ""), config.get("sync_always") is True)
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError, AttributeError) as problem:
         return Server(url, problem=str(getattr(problem, "reason", problem)))

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import nats.errors
 from nats.aio.msg import Msg
-from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
-from cco_sidecar.bus.jetstream.connection import REQUEST_SECONDS, Connection
+from cco_sidecar.bus.jetstream.connection import FAILURES, REQUEST_SECONDS, Connection
 from cco_sidecar.bus.jetstream.messages import micros_of, record_of
 from cco_sidecar.bus.jetstream.streams import Stream, Streams
 from cco_sidecar.storage.eventlog.base import EventRecord
@@ -59,7 +57,7 @@ class StoredEvents:
         # Nothing is left.
         try:
             await self._streams.refresh(self._stream)
-        except (nats.errors.Error, JetStreamError, TimeoutError) as problem:
+        except FAILURES as problem:
             raise OSError(0, str(problem) or "NATS does not answer") from problem
         self._trimmed()
         if self._stream.first <= upto:
@@ -89,7 +87,7 @@ class StoredEvents:
             )
         except NotFoundError:
             return 0
-        except (nats.errors.Error, JetStreamError, TimeoutError) as problem:
+        except FAILURES as problem:
             raise OSError(0, str(problem) or "NATS does not answer") from problem
         return found.seq or 0
 
@@ -117,7 +115,7 @@ class StoredEvents:
                     status = await ended
             finally:
                 await subscription.unsubscribe()
-        except (nats.errors.Error, TimeoutError) as problem:
+        except FAILURES as problem:
             raise OSError(0, str(problem) or "NATS does not answer") from problem
         if status not in ("204", "404"):
             raise OSError(0, f"NATS answers {status}")
