@@ -57,7 +57,7 @@ test-postgres: setup ## run the end-to-end tests with the records in PostgreSQL 
 	@$(PY) -m pytest -n 2 -m "not long and not polyglot and not browser and not cluster" --postgres $(or $(TESTS),tests/e2e) $(ARGS)
 
 test-cluster: setup .tools/nats/.ready ## run the bus on NATS, and the tests of the transports on NATS and PostgreSQL
-	@$(PY) -m pytest -m cluster tests/bus tests/cli $(ARGS)
+	@$(PY) -m pytest -n 2 -m "cluster and not long" tests/bus tests/cli tests/cluster $(ARGS)
 	@$(PY) -m pytest -n 2 -m "not long and not polyglot and not browser and not cluster" --postgres --nats \
 	    $(or $(TESTS),tests/wire tests/e2e/test_scenarios.py) $(ARGS)
 

@@ -7,10 +7,9 @@ import dataclasses
 import logging
 import os
 
-from cco_sidecar.auth.keys import SigningKey
 from cco_sidecar.auth.operator_token import OperatorToken
-from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.engine import EventEngine
+from cco_sidecar.cluster.assembly import clock_of
 from cco_sidecar.core import garbage, loop_watch
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
@@ -18,7 +17,8 @@ from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.core.projects import Projects
 from cco_sidecar.core.run_directory import Registration
 from cco_sidecar.core.services import services
-from cco_sidecar.core.settings import DATABASE, Settings
+from cco_sidecar.core.settings import Settings
+from cco_sidecar.foundation import Foundation
 from cco_sidecar.gateway.app import Gateway
 from cco_sidecar.gateway.documents import Documents
 from cco_sidecar.gateway.routes import Routes
@@ -49,9 +49,6 @@ from cco_sidecar.services.system.servicer import SystemServicer
 from cco_sidecar.services.webhooks.servicer import WebhookServicer
 from cco_sidecar.storage.files import open_storage
 from cco_sidecar.storage.sealing import Seal
-from cco_sidecar.storage.sql.backends import backend_of
-from cco_sidecar.storage.sql.database import Database
-from cco_sidecar.storage.sql.stores import SqlStores
 from cco_sidecar.supervision.approvals import Approvals
 from cco_sidecar.supervision.budget import Budget
 from cco_sidecar.supervision.catalogue import Catalogue
@@ -73,15 +70,14 @@ class Sidecar:
         self._grpc = GrpcServer(settings, self._registration.socket)
         # The actual ports, which differ from the settings if those allow any port.
         bound = dataclasses.replace(settings, grpc_port=self._grpc.port, **self._http.ports)
-        self.settings, self.clock = bound, clock or Clock()
+        self.settings, self.clock = bound, clock_of(bound, clock or Clock())
         self._catalogue = Catalogue(bound)
         self.types = self._catalogue.types
-        self._database = Database(backend_of(bound.database_url, bound.storage / DATABASE), exclusive=True)
-        self._stores = stores = SqlStores(self._database)
-        self._tokens = Tokens(SigningKey.of(bound), stores.revocations, self.types, self.clock)
+        self._base = base = Foundation(bound, self.types, self.clock)
+        stores, self._tokens = base.stores, base.tokens
         self._operator_token = OperatorToken(bound.storage, self._tokens, self.clock)
         seal = Seal(bound.credentials_key_file, bound.storage, stores)
-        self._events = engine = EventEngine(bound, stores, seal, self.clock)
+        self._events = engine = EventEngine(bound, stores, seal, self.clock, shared=bound.shares)
         self._bus, self._outbox = engine.bus, engine.outbox
         self._metrics, self._tracer = Metrics(), tracer_of(bound)
         projects, plan = Projects(bound), Plan.of(bound.handover, self.types)
@@ -104,8 +100,8 @@ class Sidecar:
             metrics=self._metrics,
             tracer=self._tracer,
             clock=self.clock,
+            cluster=base.cluster,
         )
-        self._supervision.leases.listen(self._events.consumers.release)
         self._handover = Handover(
             plan,
             supervision=self._supervision,
@@ -115,27 +111,31 @@ class Sidecar:
             approvals=self._approvals,
         )
         self._sessions = Sessions(bound, stores, self._supervision, engine, self.types, projects, self.clock)
+        base.connect(self._supervision, engine, self._handover, self._sessions.take_over)
         self._background = Background()
 
     def _servicers(self) -> list[object]:
         """Returns one servicer for each service of orchestra.v1."""
-        stores, bus, tokens, types, metrics = self._stores, self._bus, self._tokens, self.types, self._metrics
-        clock, events, database, runs = self.clock, self._events, self._database, self._supervision.supervisor
+        base, bus, events, outbox = self._base, self._bus, self._events, self._outbox
+        clock, settings, types, metrics = self.clock, self.settings, self.types, self._metrics
+        stores, tokens, runs = base.stores, self._tokens, self._supervision.supervisor
         return [
-            AgentServicer(self._supervision, stores.agents, bus, tokens, types, clock, self.settings),
+            AgentServicer(self._supervision, stores.agents, bus, tokens, types, clock, settings),
             ApprovalServicer(self._approvals, stores.approvals),
             BlueprintServicer(self._catalogue, runs, clock),
             ConsumerServicer(events.consumers, stores.consumers, bus),
             ContextServicer(self._context, clock, runs),
             CredentialServicer(self._vault),
-            DocumentServicer(stores.documents, self._outbox, self.settings.documents_quota_mb, clock),
+            DocumentServicer(stores.documents, outbox, settings.documents_quota_mb, clock),
             EventServicer(bus, events.schemas, clock),
-            KnowledgeServicer(stores.knowledge, self.settings.knowledge_approve, clock),
+            KnowledgeServicer(stores.knowledge, settings.knowledge_approve, clock),
             ResultServicer(stores, self._recorder, types, clock),
             ScheduleServicer(events.schedules, bus, events.schemas, clock),
             SchemaServicer(events.schemas),
             SessionServicer(self._sessions, clock),
-            SystemServicer(self.settings, bus, self._outbox, database, stores, runs, tokens, types, metrics, clock),
+            SystemServicer(
+                *(settings, bus, outbox, base.database, stores, runs, tokens, types, metrics, clock, base.cluster)
+            ),
             WebhookServicer(events.webhooks, stores.consumers),
         ]
 
@@ -144,27 +144,27 @@ class Sidecar:
         for problem in self.types.problems:
             log.warning("%s", problem)
         admission = Admission()
-        around = chain.interceptors(self.settings, self._tokens, self._metrics, self._tracer, admission)
+        around = chain.interceptors(
+            self.settings, self._tokens, self._metrics, self._tracer, admission, self._base.forwarding
+        )
         handlers = chain.build(self._servicers(), around, self._tokens)
         documents, mcp = Documents(self._tokens), McpEndpoint(handlers, self._tokens)
         gateway = Gateway(Routes(services()), handlers, documents, self.settings.cors_origins, mcp)
-        self._operator_token.write()
         await self._events.recover()
+        await self._base.cluster.join()
+        self._operator_token.write()
         await self._recorder.recover()
         await self._outbox.recover()
         await self._supervision.recover()
-        await self._handover.recover()
         await self._sessions.start()
         await self._grpc.start(handlers, admission)
         self._http.start(gateway, handlers, self._tokens)
         self._supervision.start()
-        self._handover.start()
         self._events.start()
+        self._base.duties.open()
+        self._base.start()
         self._background.start(self._operator_token.keep_fresh(), "operator token")
         self._background.start(loop_watch.watch(self._metrics.loop_lag), "loop watch")
-        if self._database.shared:
-            self._background.start(self._tokens.follow_revocations(), "revocations")
-            self._background.start(self._database.keep_claim(), "claim of the database")
         garbage.freeze()
         self._registration.announce(self.settings, Projects(self.settings).directories)
         log.info("listening", extra={"port": self.settings.port, "grpc_port": self.settings.grpc_port})
@@ -178,14 +178,14 @@ class Sidecar:
         log.info("stopping")
         self._registration.withdraw()
         await self._grpc.set_serving(False)
-        await asyncio.gather(
-            self._background.end(), self._events.stop(), self._handover.close(), self._sessions.close()
-        )
+        await asyncio.gather(self._background.end(), self._base.stop(), self._events.stop())
+        await asyncio.gather(self._handover.close(), self._sessions.close())
         await self._supervision.close(keep_agents=keep_agents)
         self._bus.stop_readers()
         await asyncio.gather(self._http.stop(), self._grpc.stop())
         await asyncio.gather(self._recorder.close(), self._approvals.close())
         await self._events.close()
+        await self._base.cluster.leave(gone=not keep_agents)
         await self.close()
         log.info("stopped")
 
@@ -194,6 +194,6 @@ class Sidecar:
         self._http.close()
         self._grpc.close()
         await asyncio.gather(self._events.release(), self._tracer.close())
-        await asyncio.to_thread(self._database.close)
+        await self._base.close()
         self._context.close()
         os.close(self._lock)

@@ -14,7 +14,7 @@ from tests.bus.test_embedded import ManualClock
 from cco_sidecar.bus.base import FROM_OLDEST, Outgoing
 from cco_sidecar.bus.consumers.consumer import Consumer
 from cco_sidecar.bus.consumers.ledger import Holder, Item
-from cco_sidecar.bus.consumers.registry import Consumers
+from cco_sidecar.bus.consumers.registry import Consumers, no_longer_here
 from cco_sidecar.bus.consumers.worker import Worker
 from cco_sidecar.bus.embedded import EmbeddedBus
 from cco_sidecar.bus.outbox import Outbox
@@ -49,7 +49,7 @@ class World:
     async def crash(self, max_events: int = 1000) -> None:
         """Keeps only what is on disk."""
         for consumer in self.consumers.of("p"):
-            consumer.end()
+            consumer.end(no_longer_here())
         await self.close()
         await self.open(max_events)
 

@@ -24,7 +24,7 @@ from tests.bus.test_embedded import ManualClock
 from cco_sidecar.bus.base import FROM_OLDEST, Outgoing, SubscriptionKey
 from cco_sidecar.bus.consumers.ledger import Holder
 from cco_sidecar.bus.consumers.letters import EVENT_TYPE
-from cco_sidecar.bus.consumers.registry import Consumers
+from cco_sidecar.bus.consumers.registry import Consumers, no_longer_here
 from cco_sidecar.bus.embedded import EmbeddedBus
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core.errors import SidecarError, internal
@@ -329,7 +329,7 @@ class Engine(RuleBasedStateMachine):
                 await self.consumers.close()
             else:
                 for consumer in self.consumers.of(self.project):
-                    consumer.end()
+                    consumer.end(no_longer_here())
             await self.bus.close()
             await self.log.close()
             await self._open()

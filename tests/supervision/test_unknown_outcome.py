@@ -43,6 +43,11 @@ class LosesConnections(SqlAgents):
         self._lose()
         return saved
 
+    async def move(self, agent: Agent, before: Agent) -> bool:
+        moved = await super().move(agent, before)
+        self._lose()
+        return moved
+
     def _lose(self) -> None:
         if self.losses:
             self.losses -= 1

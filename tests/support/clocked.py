@@ -94,7 +94,8 @@ class ClockedSidecar(SidecarProcess):
         arguments = map(str, (clock.file, config or "", storage, root, *ports))
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, __file__, *arguments],
+                # Without its directory on the path, where modules have the names of libraries.
+                [sys.executable, "-P", __file__, *arguments],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,

@@ -47,6 +47,8 @@ class NatsServer:
         route: int = 0,
         sync: str = "always",
         more: str = "",
+        *,
+        advertise: bool = True,
     ) -> None:
         self.directory, self.name = directory, name
         self.port, self.monitor = free_ports(2)
@@ -55,7 +57,8 @@ class NatsServer:
         cluster = ""
         if routes:
             others = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
-            cluster = f"cluster {{ name: test, listen: 127.0.0.1:{route}, routes: [{others}] }}\n"
+            told = "" if advertise else ", no_advertise: true"
+            cluster = f"cluster {{ name: test, listen: 127.0.0.1:{route}, routes: [{others}]{told} }}\n"
         self.config.write_text(
             f"server_name: {name}\nlisten: 127.0.0.1:{self.port}\nhttp: 127.0.0.1:{self.monitor}\n"
             f'jetstream {{ store_dir: "{directory}", sync_interval: {sync} }}\n{cluster}{more}'
@@ -113,12 +116,12 @@ class NatsServer:
 
 
 class NatsCluster:
-    """Three servers."""
+    """Three servers. ``advertise``: they tell clients of each other."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, advertise: bool = True) -> None:
         routes = free_ports(3)
         self.servers = [
-            NatsServer(directory / f"n{number}", f"n{number}", routes, route)
+            NatsServer(directory / f"n{number}", f"n{number}", routes, route, advertise=advertise)
             for number, route in enumerate(routes, start=1)
         ]
 

@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 
 from cco_sidecar.core.errors import SettingsError
-from cco_sidecar.storage.files import PRIVATE_FILE, write_once
+from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically, write_once
 
 _FILE = "identity.key"
 _BYTES = 32
@@ -28,6 +28,17 @@ class IdentityKey:
             if not path.exists():
                 write_once(path, secrets.token_bytes(_BYTES), mode=PRIVATE_FILE)
             return cls.read(storage)
+        except OSError as problem:
+            raise SettingsError(f"cannot use identity key {path}: {problem.strerror}") from problem
+
+    @classmethod
+    def share(cls, storage: Path, key: bytes) -> None:
+        """Makes ``key``, which other sidecars have too, the key of a storage directory: a page that one of them served
+        may be answered by another. Raises SettingsError."""
+        path = storage / _FILE
+        try:
+            if not path.exists() or path.read_bytes() != key:
+                write_atomically(path, key, mode=PRIVATE_FILE)
         except OSError as problem:
             raise SettingsError(f"cannot use identity key {path}: {problem.strerror}") from problem
 

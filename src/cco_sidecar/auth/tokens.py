@@ -7,7 +7,7 @@ import logging
 import secrets
 import warnings
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -60,6 +60,7 @@ class Tokens:
         self._revoked_sub: dict[str, float] = {}
         self._guards: dict[asyncio.Timeout, tuple[Principal, float]] = {}
         self._leased: set[str] = set()
+        self._listeners: list[Callable[[str], None]] = []
         # The number of agents that got their first token since the start.
         self.minted = 0
         known, self._revision = revocations.load(clock.seconds())
@@ -137,8 +138,9 @@ class Tokens:
 
     # -- verifying --------------------------------------------------------------------------------------
 
-    def verify(self, token: str) -> Principal:
-        """Returns the token's principal.
+    def verify(self, token: str, *, vouched: bool = False) -> Principal:
+        """Returns the token's principal. ``vouched``: another sidecar has found it to be valid, such as that of an
+        agent that it runs; only revocation is checked.
 
         Raises SidecarError: AUTH_001 for an invalid or revoked token, AUTH_002 for an expired one.
         """
@@ -150,7 +152,7 @@ class Tokens:
                 self._verified.popitem(last=False)
         self._verified.move_to_end(token)
         principal, issued = known
-        if principal.subject not in self._leased:
+        if principal.subject not in self._leased and not vouched:
             now = self._clock.seconds()
             if principal.expires_at <= now:
                 self._verified.pop(token, None)
@@ -282,6 +284,11 @@ class Tokens:
         self._end_revoked_calls()
         await self._revocations.revoke(kind, value, at, until)
 
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """Calls ``listener(agent_id)`` when another process has revoked the tokens of an agent, such as at its end. It
+        must not block or raise."""
+        self._listeners.append(listener)
+
     async def follow_revocations(self) -> None:
         """Applies the revocations of other processes on the same database. Runs until cancelled."""
         while True:
@@ -292,6 +299,9 @@ class Tokens:
                 log.warning("cannot read revocations that another process made, will retry: %s", problem)
                 continue
             for revocation in new:
+                if revocation.kind == "sub" and self._revoked_sub.get(revocation.value, -1) < revocation.at:
+                    for listener in self._listeners:
+                        listener(revocation.value)
                 self._remember(*revocation)
             if new:
                 self._end_revoked_calls()
@@ -311,11 +321,11 @@ class Tokens:
     # -- open calls -----------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def guard(self, token: str) -> AsyncIterator[None]:
+    async def guard(self, token: str, *, vouched: bool = False) -> AsyncIterator[None]:
         """Cancels its body when the token expires or is revoked, then raises the same SidecarError as ``verify``."""
-        principal = self.verify(token)
+        principal = self.verify(token, vouched=vouched)
         issued = self._verified[token][1]
-        leased = principal.subject in self._leased
+        leased = vouched or principal.subject in self._leased
         left = None if leased else principal.expires_at - self._clock.seconds()
         try:
             async with asyncio.timeout(left) as limit:
@@ -325,7 +335,7 @@ class Tokens:
                 finally:
                     del self._guards[limit]
         except TimeoutError:
-            self.verify(token)
+            self.verify(token, vouched=vouched)
             raise expired_token() from None
 
 

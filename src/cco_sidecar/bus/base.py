@@ -40,6 +40,7 @@ class Outgoing(NamedTuple):
 
     ``ttl`` is in seconds. ``urgent`` wakes the readers immediately instead of with the next flush. ``expected_last`` is
     the id that the topic's newest event must have, FROM_OLDEST for a topic without events; empty for no condition.
+    ``once``: what several sidecars may publish, and is stored once in ten minutes if they share their events.
     """
 
     project: str
@@ -47,6 +48,7 @@ class Outgoing(NamedTuple):
     ttl: int = DEFAULT_TTL
     urgent: bool = False
     expected_last: str = ""
+    once: str = ""
 
 
 class Published(NamedTuple):
@@ -230,6 +232,15 @@ class EventBus(Protocol):
 
     def listen(self, listener: Callable[[str, Entry], None]) -> None:
         """Calls ``listener(project, entry)`` for every event once it is stored. It must not block or raise."""
+        ...
+
+    def tell(self, what: str, message: bytes) -> None:
+        """Tells the other sidecars that share the events something that is not stored: those that are away, or whose
+        connection is lost at this moment, do not hear it. Those that hear it may include this one."""
+        ...
+
+    def hear(self, what: str, listener: Callable[[bytes], None]) -> None:
+        """Calls ``listener`` with what other sidecars tell. It must not block or raise."""
         ...
 
     def has_reader(self, name: str) -> bool:

@@ -78,6 +78,12 @@ class EmbeddedBus(JournaledBus):
                 await self._log.probe()
                 self._commits.failing = False
 
+    def tell(self, what: str, message: bytes) -> None:
+        """Does nothing: there is no other sidecar."""
+
+    def hear(self, what: str, listener: Callable[[bytes], None]) -> None:
+        """Does nothing, for the same reason."""
+
     async def close(self) -> None:
         self.stop_readers()
         await self._commits.close()

@@ -6,6 +6,7 @@ import asyncio
 
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.consumers.registry import Consumers
+from cco_sidecar.bus.duties import EventDuties
 from cco_sidecar.bus.embedded import EmbeddedBus
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.bus.schedules import Schedules
@@ -35,7 +36,8 @@ def bus_of(settings: Settings, clock: Clock) -> EventBus:
 class EventEngine:
     """Creates the parts, and starts and closes them in the right order."""
 
-    def __init__(self, settings: Settings, stores: Stores, seal: Seal, clock: Clock) -> None:
+    def __init__(self, settings: Settings, stores: Stores, seal: Seal, clock: Clock, *, shared: bool = False) -> None:
+        """``shared``: other sidecars use the same records and events."""
         self.bus = bus_of(settings, clock)
         self.outbox = Outbox(stores.outbox, self.bus)
         self.consumers = Consumers(stores.consumers, self.bus, self.outbox, clock)
@@ -43,30 +45,29 @@ class EventEngine:
         self.schemas = EventSchemas(stores.schemas, clock)
         hosts = AllowedHosts(settings.webhook_hosts)
         self.webhooks = Webhooks(stores.webhooks, self.consumers, hosts, seal, self.bus, clock)
+        self.duties = EventDuties(self.consumers, self.schedules, self.webhooks, self.outbox)
+        self._shared = shared
         self._background = Background()
 
     async def recover(self) -> None:
-        """Opens what is stored. The outbox follows once its announcers have looked at it. Raises SidecarError."""
+        """Opens what is stored; the duties are recovered by whoever has them, and the outbox once its announcers have
+        looked at it. Raises SidecarError."""
         await self.bus.start()
-        await self.consumers.recover()
-        await self.schedules.recover()
         await self.schemas.recover()
-        await self.webhooks.recover()
 
     def start(self) -> None:
         """Starts the periodic work."""
         self._background.start(self.outbox.watch(), "outbox")
-        self._background.start(self.consumers.watch(), "unused consumers")
-        self._background.start(self.schedules.run(), "schedules")
-        self.webhooks.start()
+        if self._shared:
+            self._background.start(self.schemas.follow(), "schemas")
 
     async def stop(self) -> None:
         """Ends the periodic work."""
-        await asyncio.gather(self._background.end(), self.webhooks.stop())
+        await asyncio.gather(self._background.end(), self.duties.stop())
 
     async def close(self) -> None:
         """Stores everything that was accepted. Nothing may be published any more."""
-        await asyncio.gather(self.consumers.close(), self.schedules.close())
+        await self.duties.close()
         await self.outbox.close()
         await self.bus.close()
 

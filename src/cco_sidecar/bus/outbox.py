@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Set
+from hashlib import sha256
 from itertools import islice
 
 from cco_sidecar.bus.base import EventBus, Outgoing
@@ -88,6 +89,11 @@ class Outbox:
         """Returns the announcements that an earlier process left, oldest first. Raises SidecarError."""
         return list(await self._store.pending())
 
+    async def is_waiting(self, correlation_id: str) -> bool:
+        """Whether an event with this correlation ID is still to be published, by any sidecar. Raises SidecarError."""
+        left = await self._store.pending(everyone=True)
+        return any(each.event.correlation_id == correlation_id for each in left)
+
     async def recover(self) -> None:
         """Publishes what an earlier process left unpublished. Raises SidecarError."""
         for announcement in await self._store.pending():
@@ -106,6 +112,17 @@ class Outbox:
                 seen = await self.sweep(seen)
             except SidecarError as problem:
                 log.warning("cannot look for events that were left unpublished: %s", problem)
+
+    async def keep_adopting(self) -> None:
+        """Takes over what sidecars that are gone left unpublished; ``watch`` publishes it. Runs until it is
+        cancelled."""
+        while True:
+            try:
+                if taken := await self._store.adopt():
+                    log.info("%d events of sidecars that are gone are published here", taken)
+            except SidecarError as problem:
+                log.warning("cannot look for events of sidecars that are gone, retrying: %s", problem)
+            await asyncio.sleep(_WATCH_SECONDS)
 
     async def sweep(self, seen: Set[int]) -> set[int]:
         """Publishes, or deletes, the rows in ``seen`` that nobody has handed over. Returns the rows to look at next
@@ -138,7 +155,7 @@ class Outbox:
             while self._queue:
                 batch = list(islice(self._queue, self._batch))
                 try:
-                    outgoing = [Outgoing(each.project, each.event) for each, _ in batch]
+                    outgoing = [Outgoing(each.project, each.event, once=_once(each)) for each, _ in batch]
                     published = await self._bus.publish_all(outgoing)
                 except SidecarError as problem:
                     if problem.kind not in _PASSES:
@@ -193,6 +210,12 @@ class Outbox:
             log.warning(
                 "%s is published, but its outbox row cannot be deleted: %s", announcement.event.event_type, problem
             )
+
+
+def _once(announcement: Announcement) -> str:
+    """Names the announcement, also for a sidecar that takes it over from one that was only slow."""
+    event = announcement.event
+    return sha256(f"{announcement.number}\0{event.event_type}\0{event.correlation_id}".encode()).hexdigest()[:32]
 
 
 def _identity(announcement: Announcement) -> tuple[int, str]:

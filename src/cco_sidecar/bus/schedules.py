@@ -97,6 +97,11 @@ class Schedules:
             await self._store.delete(project, schedule_id)
             self._schedules[project].pop(schedule_id, None)
 
+    def drop(self) -> None:
+        """Forgets all: another sidecar has them."""
+        self._schedules.clear()
+        self._aside.clear()
+
     async def run(self) -> None:
         """Publishes what is due. Runs until it is cancelled."""
         backoff = Backoff()

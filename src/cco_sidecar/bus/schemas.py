@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from contextlib import suppress
 
 from google.protobuf.struct_pb2 import Struct
 
@@ -23,6 +24,7 @@ from orchestra.v1.schema_service_pb2 import EventSchema
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024
+_FOLLOW_SECONDS = 1.0
 
 
 class EventSchemas:
@@ -43,6 +45,27 @@ class EventSchemas:
                 self._keep(schema, _compiled(schema))
             except SidecarError as problem:
                 log.error("a schema in project %s is not used: %s: %s", schema.project_id, schema.event_type, problem)
+
+    async def follow(self) -> None:
+        """Takes over what other sidecars change. Runs until it is cancelled."""
+        while True:
+            await asyncio.sleep(_FOLLOW_SECONDS)
+            try:
+                await self._background.finish(self.refresh())
+            except SidecarError as problem:
+                log.warning("cannot read the schemas that another sidecar changed, retrying: %s", problem)
+
+    async def refresh(self) -> None:
+        """Reads what is stored again. Raises SidecarError."""
+        async with self._changing:
+            stored = {(each.project_id, each.event_type): each for each in await self._store.all()}
+            for project, event_type in [key for key in self._compiled if key not in stored]:
+                del self._schemas[project][event_type]
+                del self._compiled[project, event_type]
+            for (project, event_type), schema in stored.items():
+                if self._schemas[project].get(event_type) != schema:
+                    with suppress(SidecarError):
+                        self._keep(schema, _compiled(schema))
 
     def of(self, project: str) -> list[EventSchema]:
         """Returns a project's schemas, sorted by event type."""

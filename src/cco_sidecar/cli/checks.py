@@ -22,7 +22,7 @@ from cco_sidecar.client.connection import claims_of
 from cco_sidecar.core import run_directory
 from cco_sidecar.core.certificates import expiry
 from cco_sidecar.core.errors import SettingsError, SidecarError
-from cco_sidecar.core.hosts import is_loopback
+from cco_sidecar.core.hosts import is_loopback, without_port
 from cco_sidecar.core.places import is_temporary, state_directory
 from cco_sidecar.core.settings import DATABASE, Settings
 from cco_sidecar.repository.layout import discover
@@ -108,7 +108,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     backend = backend_of(settings.database_url, settings.storage / DATABASE)
     try:
         backend.check()
-        if backend.is_claimed() and process.running(settings.real_pid_file) is None:
+        if not settings.shares and backend.is_claimed() and process.running(settings.real_pid_file) is None:
             text = f"another sidecar uses {backend.name}"
             yield Finding("database", Level.BROKEN, text, "give each sidecar a database of its own")
         else:
@@ -259,6 +259,32 @@ def _sidecar(settings: Settings) -> Iterator[Finding]:
     yield Finding("clock", level, f"the sidecar's clock differs by {skew:.1f} s", fix)
 
 
+def _cluster(settings: Settings) -> Iterator[Finding]:
+    """Checks what the sidecar knows of the others that share its records and events."""
+    if not settings.shares or process.running(settings.real_pid_file) is None:
+        return
+    with operator_client(find(settings, None)) as client:
+        cluster = client.status().cluster
+    for member in cluster.members:
+        name = f"{member.sidecar_id} on {member.host}"
+        if not member.alive:
+            text = f"{name} gave no sign of life for {member.silent_seconds:.0f} s"
+            fix = f"start it again; after {settings.cluster_lost_after} s others take over its agents"
+            yield Finding("cluster", Level.WARNING, text, fix)
+        elif is_loopback(without_port(member.address)) and len({each.host for each in cluster.members}) > 1:
+            text = f"{name} says that it is at {member.address}, which other machines cannot reach"
+            yield Finding("cluster", Level.BROKEN, text, "set cluster.address there")
+    versions = sorted({member.version for member in cluster.members if member.alive})
+    if len(versions) > 1:
+        text = f"versions {' and '.join(versions)} run side by side"
+        yield Finding("cluster", Level.WARNING, text, "update the older ones")
+    alive = sum(member.alive for member in cluster.members)
+    level = Level.OK if cluster.leader_id else Level.BROKEN
+    leads = f"{cluster.leader_id} leads" if cluster.leader_id else "none leads: consumers and schedules stand still"
+    fix = "" if cluster.leader_id else "wait ten seconds; then look at the logs, and at the database"
+    yield Finding("cluster", level, f"{alive} of {len(cluster.members)} sidecars are there, {leads}", fix)
+
+
 def _sandbox(settings: Settings) -> Iterator[Finding]:
     sandbox = Sandbox(settings)
     if sandbox.active:
@@ -335,6 +361,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _dashboard,
     _tls,
     _sidecar,
+    _cluster,
     _token,
     _git,
     _sandbox,

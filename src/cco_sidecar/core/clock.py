@@ -33,6 +33,25 @@ class Clock:
         return timestamp(self.micros())
 
 
+class CorrectedClock(Clock):
+    """Another clock, and how far it is behind the one that several machines share."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._behind = 0
+
+    def micros(self) -> int:
+        return self._clock.micros() + self._behind
+
+    def steady_micros(self) -> int:
+        return self._clock.steady_micros()
+
+    def correct(self, shared: int, least: int) -> None:
+        """Sets the clock to a time of the shared one, in microseconds, unless it differs by less than ``least``."""
+        if abs(shared - self.micros()) >= least:
+            self._behind = shared - self._clock.micros()
+
+
 def timestamp(micros: int) -> Timestamp:
     """Converts microseconds since 1970 UTC to a protobuf Timestamp."""
     seconds, rest = divmod(micros, 1_000_000)

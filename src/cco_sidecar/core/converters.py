@@ -220,6 +220,17 @@ def nats_url(value: Any) -> str:
     return ",".join(each.strip() for each in given.split(","))
 
 
+def address(value: Any) -> str:
+    given = text(value)
+    parts = urlsplit(f"//{given}")
+    try:
+        if not parts.hostname or not parts.port or parts.netloc != given or parts.username is not None:
+            raise ValueError
+    except ValueError:
+        raise ValueError("expected host:port, such as 10.0.0.5:3002") from None
+    return given
+
+
 def token(value: Any) -> str:
     given = text(value)
     if not re.fullmatch(r"[A-Za-z0-9-]{1,32}", given):

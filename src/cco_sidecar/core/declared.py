@@ -58,5 +58,10 @@ def integer(
     return field(default=default, metadata={"declared": declared})
 
 
-def optional_path(help_text: str, *, file: str, shown: str | None = None) -> Any:
-    return setting(None, converters.path, help_text, file=file, shown=shown)
+def boolean(default: bool, help_text: str, *, file: str, flag: str = "") -> Any:
+    shown, schema = str(default).lower(), {"type": "boolean"}
+    return setting(default, converters.boolean, help_text, file=file, flag=flag, shown=shown, schema=schema)
+
+
+def optional_path(help_text: str, *, file: str = "", flag: str = "", shown: str | None = None) -> Any:
+    return setting(None, converters.path, help_text, file=file, flag=flag, shown=shown)

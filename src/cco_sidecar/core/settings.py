@@ -13,6 +13,7 @@ from pathlib import Path
 from cco_sidecar.core import converters
 from cco_sidecar.core.converters import GRPC_CORES, LOG_LEVELS, SANDBOX_MODES
 from cco_sidecar.core.declared import Declared
+from cco_sidecar.core.declared import boolean as _boolean
 from cco_sidecar.core.declared import integer as _integer
 from cco_sidecar.core.declared import optional_path as _path
 from cco_sidecar.core.declared import setting as _setting
@@ -55,38 +56,22 @@ class Settings:
         schema={"enum": GRPC_CORES},
     )
     host: str = _setting("127.0.0.1", converters.text, "Address to listen on", file="sidecar.host", flag="--host")
-    tls_cert: Path | None = _setting(
-        None,
-        converters.path,
+    tls_cert: Path | None = _path(
         "TLS certificate of both ports, with its chain (PEM); see [security](security.md#tls)",
         file="server.tls_cert",
         flag="--tls-cert",
         shown="none: no TLS",
     )
-    tls_key: Path | None = _setting(
-        None,
-        converters.path,
-        "Its key (PEM)",
-        file="server.tls_key",
-        flag="--tls-key",
-        shown="in the file of the certificate",
+    tls_key: Path | None = _path(
+        "Its key (PEM)", file="server.tls_key", flag="--tls-key", shown="in the file of the certificate"
     )
-    tls_client_ca: Path | None = _setting(
-        None,
-        converters.path,
+    tls_client_ca: Path | None = _path(
         "Clients on other machines must present a certificate of this CA (PEM)",
         file="server.tls_client_ca",
         flag="--tls-client-ca",
         shown="none: clients need no certificate",
     )
-    require_tls: bool = _setting(
-        False,
-        converters.boolean,
-        "Refuse to listen for other machines without TLS",
-        file="server.require_tls",
-        shown="false",
-        schema={"type": "boolean"},
-    )
+    require_tls: bool = _boolean(False, "Refuse to listen for other machines without TLS", file="server.require_tls")
     storage: Path = _setting(
         Path("/tmp/cco-sidecar"),
         converters.storage_path,
@@ -129,6 +114,24 @@ class Settings:
     bus_replicas: int = _integer(
         0, 0, 5, "Copies of each stream; 0 for three in a NATS cluster, and one without", file="bus.replicas"
     )
+    cluster_address: str | None = _setting(
+        None,
+        converters.address,
+        "Where other sidecars reach the gRPC port of this one; see [scale](scale.md)",
+        file="cluster.address",
+        flag="--cluster-address",
+        shown="the host name and the gRPC port, or 127.0.0.1 if only this machine is listened to",
+    )
+    cluster_tls_ca: Path | None = _path(
+        "Certificates of the other sidecars' gRPC ports", file="cluster.tls_ca", shown="the system's"
+    )
+    cluster_lost_after: int = _integer(
+        60,
+        20,
+        _DAY,
+        "Seconds without a sign of life after which a sidecar is lost: its agents end, and others continue them",
+        file="cluster.lost_after_seconds",
+    )
     project_root: Path = _setting(
         Path.cwd,
         converters.directory,
@@ -168,12 +171,8 @@ class Settings:
         flag="--log-level",
         schema={"enum": LOG_LEVELS},
     )
-    pid_file: Path | None = _setting(
-        None,
-        converters.path,
-        "File for the process id",
-        flag="--pid-file",
-        shown="sidecar.pid in the storage directory",
+    pid_file: Path | None = _path(
+        "File for the process id", flag="--pid-file", shown="sidecar.pid in the storage directory"
     )
     cors_origins: tuple[str, ...] = _setting(
         (), converters.origins, "Origins of web pages that may call", file="sidecar.cors_origins", schema=_STRINGS
@@ -264,13 +263,10 @@ class Settings:
         "Budget of the context that a spawned agent gets, in bytes; a type can have its own",
         file="agents.context_max_bytes",
     )
-    project_decisions: bool = _setting(
+    project_decisions: bool = _boolean(
         True,
-        converters.boolean,
         "Whether contexts have decisions of architects on other issues of the project",
         file="context.project_decisions",
-        shown="true",
-        schema={"type": "boolean"},
     )
     knowledge_approve: tuple[str, ...] = _setting(
         (),
@@ -336,21 +332,16 @@ class Settings:
         "Seconds without an event after which a session that another program runs counts as failed; 0 for never",
         file="sessions.silence_seconds",
     )
-    compat_ports: bool = _setting(
+    compat_ports: bool = _boolean(
         False,
-        converters.boolean,
         "Serve clients of the Agent Orchestrator Framework; see [compatibility](compatibility.md)",
         file="compat.ports",
         flag="--compat-ports",
-        shown="false",
-        schema={"type": "boolean"},
     )
     runtime_port: int = _integer(8765, 0, 65535, "Port of its Agent Runtime", file="compat.runtime_port")
     store_port: int = _integer(8766, 0, 65535, "Port of its Context Store", file="compat.store_port")
     registry_port: int = _integer(8767, 0, 65535, "Port of its Agent Registry", file="compat.registry_port")
-    blueprints: Path | None = _setting(
-        None,
-        converters.path,
+    blueprints: Path | None = _path(
         "Directory of blueprints. Whoever can write there decides what agents may do and run",
         file="blueprints.directory",
         shown="`blueprints` in the storage",
@@ -363,6 +354,11 @@ class Settings:
         if self.grpc_port is not None:
             return self.grpc_port
         return self.port + 1 if self.port else 0
+
+    @property
+    def shares(self) -> bool:
+        """Whether other sidecars may use the same records and events."""
+        return self.database_url is not None and self.bus_url is not None
 
     @property
     def url(self) -> str:

@@ -17,13 +17,15 @@ from cco_sidecar.core.tracing import TraceContext
 class Call:
     """One RPC. ``metadata`` is sent as trailing metadata, or as HTTP headers over REST."""
 
-    __slots__ = ("metadata", "parent", "policy", "principal", "request_id", "started", "token", "trace")
+    __slots__ = ("metadata", "parent", "policy", "principal", "request_id", "started", "token", "trace", "via")
 
     def __init__(self, policy: MethodPolicy, request_id: str) -> None:
         self.policy = policy
         self.request_id = request_id
         self.principal: Principal = ANONYMOUS
         self.token = ""
+        # The sidecar that passed the call on; empty if the caller called this one.
+        self.via = ""
         # The span that made the call, and the call's own.
         self.parent: TraceContext | None = None
         self.trace: TraceContext | None = None

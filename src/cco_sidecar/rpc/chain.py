@@ -27,11 +27,13 @@ from cco_sidecar.core.services import services
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.core.tracing import Tracer
 from cco_sidecar.rpc.call import current
+from cco_sidecar.rpc.forwarding import Forwarding
 from cco_sidecar.rpc.interceptors.access_log import AccessLog
 from cco_sidecar.rpc.interceptors.authenticate import Authenticate
 from cco_sidecar.rpc.interceptors.authorise import Authorise
 from cco_sidecar.rpc.interceptors.base import Around, Before, Method, Together
 from cco_sidecar.rpc.interceptors.errors import Errors
+from cco_sidecar.rpc.interceptors.forward import Forward
 from cco_sidecar.rpc.interceptors.rate_limit import RateLimit
 from cco_sidecar.rpc.interceptors.receive import Deferred, Malformed, Receive
 from cco_sidecar.rpc.interceptors.request_id import RequestId
@@ -73,9 +75,15 @@ Handlers = Mapping[str, Handler]
 
 
 def interceptors(
-    settings: Settings, tokens: Tokens, metrics: Metrics, tracer: Tracer, admission: Admission
+    settings: Settings,
+    tokens: Tokens,
+    metrics: Metrics,
+    tracer: Tracer,
+    admission: Admission,
+    forwarding: Forwarding | None = None,
 ) -> list[AsyncServerInterceptor]:
-    """Returns the interceptors, outermost first. Raises SettingsError."""
+    """Returns the interceptors, outermost first. ``forwarding``: to the other sidecars, if there may be some. Raises
+    SettingsError."""
     return [
         # First, because every log line and error names the request id.
         RequestId(policies(services()), metrics),
@@ -85,13 +93,15 @@ def interceptors(
         RecordSpan(tracer),
         Errors(),
         # Before a byte of the request is received.
-        Authenticate(tokens, settings.allowed_hosts),
+        Authenticate(tokens, settings.allowed_hosts, forwarding.passes if forwarding is not None else None),
         RateLimit(RateLimits(settings.rate_limits)),
         Authorise(),
         Receive(admission),
         Validate(),
         # A valid request may still concern what the caller does not own.
         Scope(settings.default_project),
+        # What another sidecar serves.
+        *([Forward(forwarding)] if forwarding is not None else []),
     ]
 
 
@@ -179,7 +189,7 @@ def _handler(
 
     async def wait(request: Any, context: Any) -> Any:
         call = current.get()
-        async with parked.one(call.principal), tokens.guard(call.token):
+        async with parked.one(call.principal), tokens.guard(call.token, vouched=bool(call.via)):
             return await act(request, call.principal)
 
     def opened(request: Any, context: Any) -> Any:
@@ -199,7 +209,8 @@ def _handler(
             if sink is not None and hasattr(responses, "sink"):
                 responses.sink = sink
             call = current.get()
-            async with parked.one(call.principal), tokens.guard(call.token), aclosing(responses):
+            guard = tokens.guard(call.token, vouched=bool(call.via))
+            async with parked.one(call.principal), guard, aclosing(responses):
                 async for response in responses:
                     await send(response)
         except BaseException as problem:

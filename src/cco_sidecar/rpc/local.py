@@ -16,7 +16,7 @@ from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.services import PACKAGE
 from cco_sidecar.core.status import from_status
 from cco_sidecar.rpc.chain import Handlers, Send
-from cco_sidecar.rpc.interceptors.errors import STATUS_DETAILS
+from cco_sidecar.rpc.codes import STATUS_DETAILS
 
 # ServicerContext is generic in the type stubs only.
 if TYPE_CHECKING:

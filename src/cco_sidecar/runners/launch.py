@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from cco_sidecar.cluster import lease_file
 from cco_sidecar.core import descriptors
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
 from cco_sidecar.core.environment import MARK, OWN_SETTINGS, is_reserved, without_proxy_for_loopback
@@ -94,6 +95,8 @@ class Launcher:
         self._credentials = credentials
         self._store = store
         self._storage = settings.storage
+        # Until when agents may run, if others take them over.
+        self._lease = str(settings.storage / lease_file.FILE) if settings.shares else ""
         self._worktree_seconds = settings.worktree_timeout
         # Agents run on this machine, so they use its loopback addresses.
         self._url = f"{settings.url}/api"
@@ -198,6 +201,7 @@ class Launcher:
             "limits": self._limits(runner) | {"wall_seconds": timeout_of(request, runner)},
             "redact": list(secrets.values()),
             "grace": GRACE_SECONDS,
+            "lease": self._lease,
             "sandbox": self.sandbox.specification(root, [run.shared, workdir]),
         }
         return await run.spawn(specification)
@@ -226,6 +230,7 @@ class Launcher:
                 "limits": self._limits(runner) | {"wall_seconds": self._worktree_seconds},
                 "redact": list(redact),
                 "grace": 0.0,
+                "lease": self._lease,
                 "sandbox": self.sandbox.specification(root, [preparation.shared, path]),
             }
             await preparation.spawn(specification)

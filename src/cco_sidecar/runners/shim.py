@@ -45,6 +45,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 _CHUNK = 64 * 1024
 _LOOK_SECONDS = 1.0
+# Between SIGTERM and SIGKILL when the lease has ended: soon after it, the agent may be started elsewhere.
+_LEASE_GRACE = 2.0
 # Seconds between SIGTERM and SIGKILL for processes that the agent left running.
 _LEFTOVER_GRACE = 2.0
 _RETRY_SECONDS = 0.5
@@ -380,7 +382,7 @@ class Shim:
         if self._kill_at is not None:
             waits.append(self._kill_at - time.monotonic())
         elif self._status is None:
-            if self._limits.get("memory_bytes") or self._limits.get("processes"):
+            if self._limits.get("memory_bytes") or self._limits.get("processes") or self._spec.get("lease"):
                 waits.append(_LOOK_SECONDS)
             if self._limits.get("wall_seconds"):
                 waits.append(self._started + self._limits["wall_seconds"] - time.monotonic())
@@ -479,6 +481,8 @@ class Shim:
         limits = self._limits
         if self._output.full:
             self._exceed(self._too_much())
+        elif self._spec.get("lease") and is_over(self._spec["lease"]):
+            self._exceed("its sidecar was lost", _LEASE_GRACE)
         elif limits.get("wall_seconds") and time.monotonic() - self._started >= limits["wall_seconds"]:
             self._exceed(f"ran longer than {limits['wall_seconds']} s", self._spec.get("grace", 10.0))
         elif limits.get("memory_bytes") or limits.get("processes"):
@@ -541,6 +545,16 @@ def tell(answer: dict[str, Any]) -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.close(null)
+
+
+def is_over(lease: str) -> bool:
+    """Whether the time in a file, of CLOCK_BOOTTIME, has passed."""
+    try:
+        with open(lease) as file:
+            return float(file.read()) < time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (OSError, ValueError):
+        # There is none, or it cannot be read.
+        return False
 
 
 def become_subreaper() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from cco_sidecar.storage.cluster import ClusterStore
 from cco_sidecar.storage.documents import DocumentStore
 from cco_sidecar.storage.event_stores import (
     Announcement,
@@ -181,6 +182,10 @@ class TypeTotals(NamedTuple):
     cost_usd: float
 
 
+# The code of the error for a change of an agent that another sidecar has taken over.
+TAKEN_OVER = "AGT_010"
+
+
 class AgentStore(Protocol):
     """Agents, running and ended. No method blocks the event loop; a write is on disk when it returns."""
 
@@ -200,13 +205,23 @@ class AgentStore(Protocol):
         ...
 
     async def save(self, agent: Agent, event: Event | None = None) -> Announcement | None:
-        """Updates an agent, together with the event that announces the change, if any."""
+        """Updates an agent, together with the event that announces the change, if any. Raises SidecarError (AGT_010) if
+        another sidecar has taken it over since: the agent is no longer that of ``agent.sidecar_id``."""
+        ...
+
+    async def move(self, agent: Agent, before: Agent) -> bool:
+        """Updates an agent that the sidecar ``agent.sidecar_id`` takes over. Returns False, and changes nothing, if it
+        is no longer as ``before``."""
         ...
 
     async def by_id(self, agent_id: str) -> StoredAgent | None: ...
 
-    async def unfinished(self) -> Sequence[StoredAgent]:
-        """Returns the agents that have not ended, oldest first."""
+    async def sidecar_of(self, agent_id: str) -> str:
+        """Returns the ID of the sidecar that runs an agent, or ran it last; empty for an unknown agent."""
+        ...
+
+    async def unfinished(self, sidecar_id: str | None = None) -> Sequence[StoredAgent]:
+        """Returns the agents that have not ended, oldest first: those of one sidecar, or all."""
         ...
 
     async def page(
@@ -296,6 +311,9 @@ class CredentialStore(Protocol):
 
 class Stores(Protocol):
     """All record stores of one backend."""
+
+    @property
+    def cluster(self) -> ClusterStore: ...
 
     @property
     def agents(self) -> AgentStore: ...

@@ -27,8 +27,14 @@ class OutboxStore(Protocol):
     The stores below add each announcement in the transaction of its change.
     """
 
-    async def pending(self) -> Sequence[Announcement]:
-        """Returns all announcements, oldest first."""
+    async def pending(self, *, everyone: bool = False) -> Sequence[Announcement]:
+        """Returns the announcements of this sidecar, oldest first; with ``everyone``, or if it shares the database with
+        nobody, all."""
+        ...
+
+    async def adopt(self) -> int:
+        """Makes those of sidecars that are gone this sidecar's, and returns how many there were. Only the leader does
+        so. Raises SidecarError (CLU_001)."""
         ...
 
     async def done(self, number: int) -> None:

@@ -47,6 +47,8 @@ class ActiveAgent:
     attempt: Attempt | None = None
     lease: Lease = field(default_factory=Lease)
     usage: UsageTotals = field(default_factory=UsageTotals)
+    # The record as other sidecars see it.
+    shown: bytes = b""
     # Seconds between the request to stop and the kill.
     grace: float = 0.0
     retry_timer: asyncio.TimerHandle | None = None

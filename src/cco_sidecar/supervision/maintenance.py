@@ -17,7 +17,7 @@ from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.runners.orphans import Orphans
 from cco_sidecar.runners.worktrees import Worktrees
 from cco_sidecar.storage.base import AgentStore
-from cco_sidecar.supervision.active import Attempt
+from cco_sidecar.supervision.active import ActiveAgent, Attempt
 from cco_sidecar.supervision.leases import Leases
 from cco_sidecar.supervision.supervisor import Supervisor
 
@@ -45,8 +45,10 @@ class Maintenance:
         clock: Clock,
         storage: Path,
         log_retention: int,
+        shared: bool,
     ) -> None:
-        """``log_retention``: how long the logs of ended agents are kept, in seconds."""
+        """``log_retention``: how long the logs of ended agents are kept, in seconds; ``shared``: other sidecars show
+        the agents too."""
         self._supervisor = supervisor
         self._leases = leases
         self._worktrees = worktrees
@@ -56,6 +58,7 @@ class Maintenance:
         self._clock = clock
         self._storage = storage
         self._log_retention = log_retention
+        self._shared = shared
         self._orphans = Orphans()
 
     async def run(self) -> None:
@@ -86,8 +89,19 @@ class Maintenance:
                 await active.read_reports()
                 attempt.monitor.record_activity(self._last_activity(active.agent_id, attempt))
                 await self._supervisor.observe(active)
+                if self._shared:
+                    await self._show(active)
             except (OSError, SidecarError) as problem:
                 log.warning("maintenance of agent %s failed: %s", active.agent_id, problem)
+
+    async def _show(self, active: ActiveAgent) -> None:
+        """Saves what has changed since the last time, such as progress and usage. Raises SidecarError."""
+        now = active.record.SerializeToString(deterministic=True)
+        if now != active.shown:
+            async with active.in_order:
+                if not active.is_ending:
+                    await self._store.save(active.record)
+            active.shown = now
 
     def _last_activity(self, agent_id: str, attempt: Attempt) -> float:
         """Returns the monotonic time of the agent's last call, open stream or line of output."""

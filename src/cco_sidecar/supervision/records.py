@@ -14,7 +14,7 @@ from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.core.tracing import Tracer
 from cco_sidecar.runners.worktrees import Worktrees
-from cco_sidecar.storage.base import AgentStore
+from cco_sidecar.storage.base import TAKEN_OVER, AgentStore
 from cco_sidecar.supervision import agent_spans
 from cco_sidecar.supervision.active import ActiveAgent
 from cco_sidecar.supervision.agent_spans import AgentSpans
@@ -161,7 +161,8 @@ class Records:
     async def _save_end(self, active: ActiveAgent, record: Agent, event: Event | None = None) -> bool:
         """Saves the revocation of the tokens, then the record, and retries until both are on disk.
 
-        Returns False if the sidecar closes first; the next one then reads the end from the shim's file.
+        Returns False if the sidecar closes first; the next one then reads the end from the shim's file. Also if another
+        sidecar has taken the agent over.
         """
 
         async def save() -> None:
@@ -178,6 +179,8 @@ class Records:
                 return True
             except SidecarError as problem:
                 log.warning("could not save agent %s yet: %s", agent_id, problem)
+                if problem.code == TAKEN_OVER:
+                    return False
             if self._closing:
                 return False
             await asyncio.sleep(backoff.failed())

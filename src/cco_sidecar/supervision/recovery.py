@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
+from cco_sidecar.cluster.base import Cluster
 from cco_sidecar.core.clock import Clock, micros_of, timestamp
-from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.errors import SidecarError, unavailable
 from cco_sidecar.runners.launch import Launcher
 from cco_sidecar.runners.presets import Runner
 from cco_sidecar.runners.run import Run
@@ -18,8 +20,10 @@ from cco_sidecar.supervision.life import Phase
 from cco_sidecar.supervision.monitor import Monitor
 from cco_sidecar.supervision.records import clear_attempt
 from cco_sidecar.supervision.supervisor import Supervisor
-from orchestra.v1.agent_service_pb2 import AGENT_STATUS_NEEDS_INPUT, AGENT_STATUS_PENDING
+from orchestra.v1.agent_service_pb2 import AGENT_STATUS_NEEDS_INPUT, AGENT_STATUS_PENDING, Agent
 from orchestra.v1.approval_service_pb2 import APPROVAL_STATUS_PENDING
+
+log = logging.getLogger(__name__)
 
 
 class Recovery:
@@ -28,12 +32,12 @@ class Recovery:
     def __init__(
         self,
         supervisor: Supervisor,
-        *,
         attempts: Attempts,
         stores: Stores,
         launcher: Launcher,
         leases: Leases,
         clock: Clock,
+        cluster: Cluster,
     ) -> None:
         self._supervisor = supervisor
         self._attempts = attempts
@@ -41,6 +45,7 @@ class Recovery:
         self._launcher = launcher
         self._leases = leases
         self._clock = clock
+        self._cluster = cluster
 
     async def run(self) -> None:
         """Watches the agents that run, records how the others ended, and queues the rest.
@@ -48,11 +53,30 @@ class Recovery:
         Runs before the transports open, so that the token of a running agent is valid for the first call. Raises
         SidecarError.
         """
-        for stored in await self._stores.agents.unfinished():
-            await self._recover(stored)
+        own = self._cluster.sidecar_id if self._cluster.shared else None
+        for stored in await self._stores.agents.unfinished(own):
+            if await self._is_ours(stored.agent):
+                await self._recover(stored)
         await asyncio.to_thread(self._launcher.clean_up, set(self._supervisor.active))
 
-    async def _recover(self, stored: StoredAgent) -> None:
+    async def take_over(self, sidecar_id: str) -> None:
+        """Takes over the agents of a sidecar that is lost, whose processes have ended by now: those that ran are
+        retried here or have failed, the others start here. Raises SidecarError."""
+        for stored in await self._stores.agents.unfinished(sidecar_id):
+            agent = stored.agent
+            if not await self._is_ours(agent):
+                raise unavailable("CLU_003", f"agent '{agent.agent_id}' of sidecar {sidecar_id} is still being changed")
+            log.warning("taking over agent %s of sidecar %s", agent.agent_id, sidecar_id)
+            await self._recover(stored, lost=f"the sidecar {sidecar_id}, which ran it, was lost")
+
+    async def _is_ours(self, agent: Agent) -> bool:
+        """Makes this sidecar the one that runs an agent. Returns False if it has changed since it was read."""
+        before = Agent()
+        before.CopyFrom(agent)
+        agent.sidecar_id = self._cluster.sidecar_id
+        return before.sidecar_id == agent.sidecar_id or await self._stores.agents.move(agent, before)
+
+    async def _recover(self, stored: StoredAgent, lost: str = "") -> None:
         record = stored.agent
         pending = record.status == AGENT_STATUS_PENDING
         # The record of an agent that was being started does not name the attempt yet.
@@ -65,12 +89,15 @@ class Recovery:
             record.max_attempts,
             # A start that was interrupted before there was a shim is repeated. With a shim the attempt may have begun,
             # and it must not begin twice.
-            began=run.began_at is not None,
+            began=run.began_at is not None or bool(lost and not pending),
             backing_off=record.HasField("retry_at"),
         )
         active = ActiveAgent(stored.number, record, stored.request, self._runner(stored), recovered)
         if recovered.phase is Phase.RUNNING:
             await self._recover_run(active, run, runs=runs, starting=pending)
+            if lost and active.attempt is not None:
+                active.attempt.monitor.ended_for = lost
+                record.ClearField("process_id")
         else:
             if run.directory.exists():
                 await asyncio.to_thread(run.kill_leftovers)

@@ -82,7 +82,7 @@ class ResultRecorder:
 
     async def is_unannounced(self, result: Result) -> bool:
         """Reports whether the result's event still waits to be published."""
-        return any(each.event.correlation_id == result.id for each in await self._outbox.pending())
+        return await self._outbox.is_waiting(result.id)
 
     async def recover(self) -> None:
         """Writes the files that are missing after a crash. Must run before the outbox recovers. Raises SidecarError."""

@@ -148,6 +148,7 @@ class Spawner:
             model=model_of(request, runner, known),
             isolation=isolation,
             credentials=names,
+            sidecar_id=self._supervisor.sidecar_id,
         )
         active = await self._supervisor.spawn(agent, request)
         if active is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.engine import EventEngine
+from cco_sidecar.cluster.base import Cluster
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.metrics import Metrics
@@ -19,12 +20,14 @@ from cco_sidecar.supervision.budget import Budget
 from cco_sidecar.supervision.catalogue import Catalogue
 from cco_sidecar.supervision.final_result import FinalResults
 from cco_sidecar.supervision.leases import Leases
+from cco_sidecar.supervision.lost import give_up
 from cco_sidecar.supervision.maintenance import Maintenance
 from cco_sidecar.supervision.records import Records
 from cco_sidecar.supervision.recovery import Recovery
 from cco_sidecar.supervision.results import ResultRecorder
 from cco_sidecar.supervision.spawn import Spawner
 from cco_sidecar.supervision.supervisor import Supervisor
+from orchestra.v1.system_service_pb2 import ClusterMember
 
 
 class Supervision:
@@ -46,48 +49,43 @@ class Supervision:
         metrics: Metrics,
         tracer: Tracer,
         clock: Clock,
+        cluster: Cluster,
     ) -> None:
         """``settings`` must contain the ports in use. Raises SettingsError for invalid runners or sandbox users."""
         self._bus, outbox = events.bus, events.outbox
         self._catalogue, self.types = catalogue, catalogue.types
-        types = self.types
+        self.cluster, self._store = cluster, stores.agents
+        types, agents = self.types, stores.agents
         self.leases = Leases(tokens, types, clock)
-        self.launcher = Launcher(types, projects, context, credentials, stores.agents, settings)
+        self.launcher = Launcher(types, projects, context, credentials, agents, settings)
         worktrees, attempts = self.launcher.worktrees, Attempts(self.launcher, self.leases, clock)
         final_results = FinalResults(stores.results, recorder, types, worktrees, clock)
-        records = Records(stores.agents, outbox, self.leases, worktrees, final_results, tracer, clock)
+        records = Records(agents, outbox, self.leases, worktrees, final_results, tracer, clock)
         self.supervisor = Supervisor(
-            stores.agents,
+            agents,
             records=records,
             attempts=attempts,
             runners=Runners(settings, types),
             types=types,
             clock=clock,
             max_concurrent=settings.max_concurrent,
+            sidecar_id=cluster.sidecar_id,
         )
         self.spawner = Spawner(
-            stores.agents,
-            self.supervisor,
-            self.launcher,
-            types,
-            clock,
-            budget=budget,
-            projects=projects,
-            settings=settings,
+            agents, self.supervisor, self.launcher, types, clock, budget=budget, projects=projects, settings=settings
         )
-        self._recovery = Recovery(
-            self.supervisor, attempts=attempts, stores=stores, launcher=self.launcher, leases=self.leases, clock=clock
-        )
+        self._recovery = Recovery(self.supervisor, attempts, stores, self.launcher, self.leases, clock, cluster)
         self._maintenance = Maintenance(
             self.supervisor,
             leases=self.leases,
             worktrees=worktrees,
-            store=stores.agents,
+            store=agents,
             bus=self._bus,
             metrics=metrics,
             clock=clock,
             storage=settings.storage,
             log_retention=settings.agent_logs,
+            shared=cluster.shared,
         )
         self._background = Background()
 
@@ -103,6 +101,18 @@ class Supervision:
         self.supervisor.start()
         self._background.start(self._maintenance.run(), "maintenance")
         self._background.start(self._catalogue.watch(), "blueprints")
+
+    async def take_over(self, sidecar_id: str) -> None:
+        """Takes over the agents of a sidecar that is lost. Raises SidecarError."""
+        await self._recovery.take_over(sidecar_id)
+
+    def describe(self, member: ClusterMember) -> None:
+        """Adds how many agents run and wait here."""
+        member.running, member.queued = self.supervisor.running, self.supervisor.queued
+
+    def give_up(self) -> None:
+        """Ends the agents that other sidecars have taken over."""
+        self._background.start(give_up(self.supervisor, self._store), "agents that were taken over")
 
     async def close(self, *, keep_agents: bool) -> None:
         """Stops maintenance, and stops the agents unless ``keep_agents``."""

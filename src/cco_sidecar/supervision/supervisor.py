@@ -54,15 +54,15 @@ class Supervisor:
         types: AgentTypes,
         clock: Clock,
         max_concurrent: int,
+        sidecar_id: str = "",
     ) -> None:
-        """``max_concurrent``: slots for running agents; 0 means no limit."""
+        """``max_concurrent``: slots for running agents; 0 means no limit. ``sidecar_id``: who runs them."""
         self._store = store
         self._records = records
         self._attempts = attempts
         self._runners = runners
-        self._types = types
-        self._clock = clock
-        self.max_concurrent = max_concurrent
+        self._types, self._clock = types, clock
+        self.max_concurrent, self.sidecar_id = max_concurrent, sidecar_id
         self.active: dict[str, ActiveAgent] = {}
         self._queue = StartQueue()
         # Ids of the agents that have a slot.
@@ -70,8 +70,7 @@ class Supervisor:
         # Ids of ended agents that are being resumed.
         self._resuming: set[str] = set()
         self._background = Background()
-        self._open = False
-        self._closing = False
+        self._open = self._closing = False
 
     # -- startup and shutdown ----------------------------------------------------------------------------
 
@@ -166,8 +165,11 @@ class Supervisor:
             for name in ("ended_at", "exit_code", "signal", "process_id", "retry_at"):
                 agent.ClearField(name)
             self._records.write_life(active)
+            agent.sidecar_id = self.sidecar_id
             try:
-                await self._store.save(agent)
+                # It may have run at a sidecar that is gone.
+                if not await self._store.move(agent, before):
+                    raise not_ended(agent_id)
             except SidecarError as problem:
                 self.active.pop(agent_id, None)
                 active.ended.set()

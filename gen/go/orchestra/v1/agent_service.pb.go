@@ -1146,7 +1146,9 @@ type Agent struct {
 	// ID of the first agent in the chain of spawns above it; empty when there is no agent above it.
 	Tree string `protobuf:"bytes,36,opt,name=tree,proto3" json:"tree,omitempty"`
 	// Its span, from its spawn or resume to its end; absent without tracing.
-	Span          *SpanRecord `protobuf:"bytes,37,opt,name=span,proto3" json:"span,omitempty"`
+	Span *SpanRecord `protobuf:"bytes,37,opt,name=span,proto3" json:"span,omitempty"`
+	// ID of the sidecar that runs it, or ran it last, as in `GET /status` of several sidecars.
+	SidecarId     string `protobuf:"bytes,38,opt,name=sidecar_id,json=sidecarId,proto3" json:"sidecar_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1438,6 +1440,13 @@ func (x *Agent) GetSpan() *SpanRecord {
 		return x.Span
 	}
 	return nil
+}
+
+func (x *Agent) GetSidecarId() string {
+	if x != nil {
+		return x.SidecarId
+	}
+	return ""
 }
 
 // How far an agent has got, by its own account.
@@ -3197,7 +3206,7 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\x05group\"R\n" +
 	"\x16ListAgentTypesResponse\x128\n" +
 	"\vagent_types\x18\x01 \x03(\v2\x17.orchestra.v1.AgentTypeR\n" +
-	"agentTypes\"\xd9\v\n" +
+	"agentTypes\"\xf8\v\n" +
 	"\x05Agent\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1d\n" +
 	"\n" +
@@ -3244,7 +3253,9 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"cpuSeconds\x88\x01\x01\x12\x18\n" +
 	"\amessage\x18# \x01(\tR\amessage\x12\x1a\n" +
 	"\x04tree\x18$ \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x04tree\x124\n" +
-	"\x04span\x18% \x01(\v2\x18.orchestra.v1.SpanRecordB\x06\xea\xe0\x18\x02X\x01R\x04spanB\r\n" +
+	"\x04span\x18% \x01(\v2\x18.orchestra.v1.SpanRecordB\x06\xea\xe0\x18\x02X\x01R\x04span\x12\x1d\n" +
+	"\n" +
+	"sidecar_id\x18& \x01(\tR\tsidecarIdB\r\n" +
 	"\v_process_idB\f\n" +
 	"\n" +
 	"_exit_codeB\t\n" +
@@ -3437,25 +3448,25 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\fWorktreeBase\x12\x1d\n" +
 	"\x19WORKTREE_BASE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WORKTREE_BASE_HEAD\x10\x01\x12\x17\n" +
-	"\x13WORKTREE_BASE_ISSUE\x10\x022\x96\x11\n" +
+	"\x13WORKTREE_BASE_ISSUE\x10\x022\xab\x11\n" +
 	"\fAgentService\x12|\n" +
 	"\n" +
-	"SpawnAgent\x12\x1f.orchestra.v1.SpawnAgentRequest\x1a .orchestra.v1.SpawnAgentResponse\"+\xea\xe0\x18\v\b\xc9\x01\x10\x01\x18\x050\x80\x80@\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/api/agents/spawn\x12\xa3\x01\n" +
-	"\bGetAgent\x12\x1d.orchestra.v1.GetAgentRequest\x1a\x1e.orchestra.v1.GetAgentResponse\"X\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02GZ&b\x05agent\x12\x1d/api/agents/{agent_id}/statusb\x05agent\x12\x16/api/agents/{agent_id}\x12o\n" +
+	"SpawnAgent\x12\x1f.orchestra.v1.SpawnAgentRequest\x1a .orchestra.v1.SpawnAgentResponse\"+\xea\xe0\x18\v\b\xc9\x01\x10\x01\x18\x050\x80\x80@\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/api/agents/spawn\x12\xa5\x01\n" +
+	"\bGetAgent\x12\x1d.orchestra.v1.GetAgentRequest\x1a\x1e.orchestra.v1.GetAgentResponse\"Z\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x02\x82\xd3\xe4\x93\x02GZ&b\x05agent\x12\x1d/api/agents/{agent_id}/statusb\x05agent\x12\x16/api/agents/{agent_id}\x12o\n" +
 	"\n" +
-	"ListAgents\x12\x1f.orchestra.v1.ListAgentsRequest\x1a .orchestra.v1.ListAgentsResponse\"\x1e\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/api/agents\x12y\n" +
-	"\tStopAgent\x12\x1e.orchestra.v1.StopAgentRequest\x1a\x1f.orchestra.v1.StopAgentResponse\"+\xea\xe0\x18\t\b\xc8\x01\x10\x02\x18\x058\x01\x82\xd3\xe4\x93\x02\x18*\x16/api/agents/{agent_id}\x12\x94\x01\n" +
-	"\vResumeAgent\x12 .orchestra.v1.ResumeAgentRequest\x1a!.orchestra.v1.ResumeAgentResponse\"@\xea\xe0\x18\r\b\xc8\x01\x10\x01\x18\x050\x80\x80@8\x01\x82\xd3\xe4\x93\x02):\x01*b\x05agent\"\x1d/api/agents/{agent_id}/resume\x12\x90\x01\n" +
-	"\x0fStreamAgentLogs\x12$.orchestra.v1.StreamAgentLogsRequest\x1a%.orchestra.v1.StreamAgentLogsResponse\".\xea\xe0\x18\a\b\xc8\x01\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/agents/{agent_id}/logs0\x01\x12\x90\x01\n" +
-	"\rSendHeartbeat\x12\".orchestra.v1.SendHeartbeatRequest\x1a#.orchestra.v1.SendHeartbeatResponse\"6\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02%:\x01*\" /api/agents/{agent_id}/heartbeat\x12\x94\x01\n" +
-	"\x0fDiscardWorktree\x12$.orchestra.v1.DiscardWorktreeRequest\x1a%.orchestra.v1.DiscardWorktreeResponse\"4\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x068\x01\x82\xd3\xe4\x93\x02!*\x1f/api/agents/{agent_id}/worktree\x12\x85\x01\n" +
-	"\fGetAgentDiff\x12!.orchestra.v1.GetAgentDiffRequest\x1a\".orchestra.v1.GetAgentDiffResponse\".\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/agents/{agent_id}/diff\x12r\n" +
+	"ListAgents\x12\x1f.orchestra.v1.ListAgentsRequest\x1a .orchestra.v1.ListAgentsResponse\"\x1e\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/api/agents\x12{\n" +
+	"\tStopAgent\x12\x1e.orchestra.v1.StopAgentRequest\x1a\x1f.orchestra.v1.StopAgentResponse\"-\xea\xe0\x18\v\b\xc8\x01\x10\x02\x18\x058\x01H\x02\x82\xd3\xe4\x93\x02\x18*\x16/api/agents/{agent_id}\x12\x96\x01\n" +
+	"\vResumeAgent\x12 .orchestra.v1.ResumeAgentRequest\x1a!.orchestra.v1.ResumeAgentResponse\"B\xea\xe0\x18\x0f\b\xc8\x01\x10\x01\x18\x050\x80\x80@8\x01H\x02\x82\xd3\xe4\x93\x02):\x01*b\x05agent\"\x1d/api/agents/{agent_id}/resume\x12\x92\x01\n" +
+	"\x0fStreamAgentLogs\x12$.orchestra.v1.StreamAgentLogsRequest\x1a%.orchestra.v1.StreamAgentLogsResponse\"0\xea\xe0\x18\t\b\xc8\x01\x10\x03\x18\x01H\x02\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/agents/{agent_id}/logs0\x01\x12\x92\x01\n" +
+	"\rSendHeartbeat\x12\".orchestra.v1.SendHeartbeatRequest\x1a#.orchestra.v1.SendHeartbeatResponse\"8\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x02\x82\xd3\xe4\x93\x02%:\x01*\" /api/agents/{agent_id}/heartbeat\x12\x96\x01\n" +
+	"\x0fDiscardWorktree\x12$.orchestra.v1.DiscardWorktreeRequest\x1a%.orchestra.v1.DiscardWorktreeResponse\"6\xea\xe0\x18\v\b\xc8\x01\x10\x01\x18\x068\x01H\x02\x82\xd3\xe4\x93\x02!*\x1f/api/agents/{agent_id}/worktree\x12\x87\x01\n" +
+	"\fGetAgentDiff\x12!.orchestra.v1.GetAgentDiffRequest\x1a\".orchestra.v1.GetAgentDiffResponse\"0\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x02\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/agents/{agent_id}/diff\x12r\n" +
 	"\vCheckAccess\x12 .orchestra.v1.CheckAccessRequest\x1a!.orchestra.v1.CheckAccessResponse\"\x1e\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\r\x12\v/api/access\x12u\n" +
-	"\vCreateToken\x12 .orchestra.v1.CreateTokenRequest\x1a!.orchestra.v1.CreateTokenResponse\"!\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/api/tokens\x12\x8a\x01\n" +
-	"\x0fCreateLoginCode\x12$.orchestra.v1.CreateLoginCodeRequest\x1a%.orchestra.v1.CreateLoginCodeResponse\"*\xea\xe0\x18\v\b\xc9\x01\x10\x01\x18\x06(\x018\x01\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/api/login-codes\x12\x99\x01\n" +
-	"\x11ExchangeLoginCode\x12&.orchestra.v1.ExchangeLoginCodeRequest\x1a'.orchestra.v1.ExchangeLoginCodeResponse\"3\xea\xe0\x18\v\b\xc9\x01\x10\x01\x18\x01 \x02(\x01\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/api/login-codes/exchange\x12\x82\x01\n" +
-	"\fRefreshToken\x12!.orchestra.v1.RefreshTokenRequest\x1a\".orchestra.v1.RefreshTokenResponse\"+\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x018\x01\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/tokens/refresh\x12~\n" +
-	"\vRevokeToken\x12 .orchestra.v1.RevokeTokenRequest\x1a!.orchestra.v1.RevokeTokenResponse\"*\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x068\x01\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/tokens/revoke\x12\x80\x01\n" +
+	"\vCreateToken\x12 .orchestra.v1.CreateTokenRequest\x1a!.orchestra.v1.CreateTokenResponse\"!\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/api/tokens\x12\x8c\x01\n" +
+	"\x0fCreateLoginCode\x12$.orchestra.v1.CreateLoginCodeRequest\x1a%.orchestra.v1.CreateLoginCodeResponse\",\xea\xe0\x18\r\b\xc9\x01\x10\x01\x18\x06(\x018\x01H\x01\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/api/login-codes\x12\x9b\x01\n" +
+	"\x11ExchangeLoginCode\x12&.orchestra.v1.ExchangeLoginCodeRequest\x1a'.orchestra.v1.ExchangeLoginCodeResponse\"5\xea\xe0\x18\r\b\xc9\x01\x10\x01\x18\x01 \x02(\x01H\x01\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/api/login-codes/exchange\x12\x82\x01\n" +
+	"\fRefreshToken\x12!.orchestra.v1.RefreshTokenRequest\x1a\".orchestra.v1.RefreshTokenResponse\"+\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x018\x01\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/tokens/refresh\x12\x80\x01\n" +
+	"\vRevokeToken\x12 .orchestra.v1.RevokeTokenRequest\x1a!.orchestra.v1.RevokeTokenResponse\",\xea\xe0\x18\v\b\xc8\x01\x10\x01\x18\x068\x01H\x02\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/tokens/revoke\x12\x80\x01\n" +
 	"\x0eListAgentTypes\x12#.orchestra.v1.ListAgentTypesRequest\x1a$.orchestra.v1.ListAgentTypesResponse\"#\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/api/agent-typesB\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 

@@ -2442,23 +2442,23 @@ const file_orchestra_v1_consumer_service_proto_rawDesc = "" +
 	"\n" +
 	"project_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"@\n" +
 	"\x18DeleteDeadLetterResponse\x12$\n" +
-	"\x0edead_letter_id\x18\x01 \x01(\tR\fdeadLetterId2\xd4\x0f\n" +
-	"\x0fConsumerService\x12\x8b\x01\n" +
-	"\x0eCreateConsumer\x12#.orchestra.v1.CreateConsumerRequest\x1a$.orchestra.v1.CreateConsumerResponse\".\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1d:\x01*b\bconsumer\"\x0e/api/consumers\x12\x86\x01\n" +
-	"\vGetConsumer\x12 .orchestra.v1.GetConsumerRequest\x1a!.orchestra.v1.GetConsumerResponse\"2\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02!b\bconsumer\x12\x15/api/consumers/{name}\x12{\n" +
-	"\rListConsumers\x12\".orchestra.v1.ListConsumersRequest\x1a#.orchestra.v1.ListConsumersResponse\"!\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/consumers\x12\x85\x01\n" +
-	"\x0eDeleteConsumer\x12#.orchestra.v1.DeleteConsumerRequest\x1a$.orchestra.v1.DeleteConsumerResponse\"(\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x17*\x15/api/consumers/{name}\x12\x95\x01\n" +
-	"\rResetConsumer\x12\".orchestra.v1.ResetConsumerRequest\x1a#.orchestra.v1.ResetConsumerResponse\";\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02*:\x01*b\bconsumer\"\x1b/api/consumers/{name}/reset\x12{\n" +
-	"\aConsume\x12\x1c.orchestra.v1.ConsumeRequest\x1a\x1d.orchestra.v1.ConsumeResponse\"1\xea\xe0\x18\t\b\xc8\x01\x10\x03\x18\x01@\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/consumers/{name}/stream0\x01\x12\x81\x01\n" +
+	"\x0edead_letter_id\x18\x01 \x01(\tR\fdeadLetterId2\xf0\x0f\n" +
+	"\x0fConsumerService\x12\x8d\x01\n" +
+	"\x0eCreateConsumer\x12#.orchestra.v1.CreateConsumerRequest\x1a$.orchestra.v1.CreateConsumerResponse\"0\xea\xe0\x18\t\b\xc9\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x02\x1d:\x01*b\bconsumer\"\x0e/api/consumers\x12\x88\x01\n" +
+	"\vGetConsumer\x12 .orchestra.v1.GetConsumerRequest\x1a!.orchestra.v1.GetConsumerResponse\"4\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x02!b\bconsumer\x12\x15/api/consumers/{name}\x12}\n" +
+	"\rListConsumers\x12\".orchestra.v1.ListConsumersRequest\x1a#.orchestra.v1.ListConsumersResponse\"#\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/consumers\x12\x87\x01\n" +
+	"\x0eDeleteConsumer\x12#.orchestra.v1.DeleteConsumerRequest\x1a$.orchestra.v1.DeleteConsumerResponse\"*\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x02\x17*\x15/api/consumers/{name}\x12\x97\x01\n" +
+	"\rResetConsumer\x12\".orchestra.v1.ResetConsumerRequest\x1a#.orchestra.v1.ResetConsumerResponse\"=\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x02*:\x01*b\bconsumer\"\x1b/api/consumers/{name}/reset\x12}\n" +
+	"\aConsume\x12\x1c.orchestra.v1.ConsumeRequest\x1a\x1d.orchestra.v1.ConsumeResponse\"3\xea\xe0\x18\v\b\xc8\x01\x10\x03\x18\x01@\x01H\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/consumers/{name}/stream0\x01\x12\x83\x01\n" +
 	"\n" +
-	"PullEvents\x12\x1f.orchestra.v1.PullEventsRequest\x1a .orchestra.v1.PullEventsResponse\"0\xea\xe0\x18\a\b\xc8\x01\x10\x02\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/api/consumers/{name}/pull\x12\x95\x01\n" +
-	"\x11AcknowledgeEvents\x12&.orchestra.v1.AcknowledgeEventsRequest\x1a'.orchestra.v1.AcknowledgeEventsResponse\"/\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/api/consumers/{name}/ack\x12\x87\x01\n" +
-	"\fRejectEvents\x12!.orchestra.v1.RejectEventsRequest\x1a\".orchestra.v1.RejectEventsResponse\"0\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/api/consumers/{name}/nack\x12\x89\x01\n" +
-	"\fExtendEvents\x12!.orchestra.v1.ExtendEventsRequest\x1a\".orchestra.v1.ExtendEventsResponse\"2\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/api/consumers/{name}/extend\x12\x84\x01\n" +
-	"\x0fListDeadLetters\x12$.orchestra.v1.ListDeadLettersRequest\x1a%.orchestra.v1.ListDeadLettersResponse\"$\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/api/dead-letters\x12\x9c\x01\n" +
-	"\rGetDeadLetter\x12\".orchestra.v1.GetDeadLetterRequest\x1a#.orchestra.v1.GetDeadLetterResponse\"B\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x021b\vdead_letter\x12\"/api/dead-letters/{dead_letter_id}\x12\x9a\x01\n" +
-	"\x11ReplayDeadLetters\x12&.orchestra.v1.ReplayDeadLettersRequest\x1a'.orchestra.v1.ReplayDeadLettersResponse\"4\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x018\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/api/consumers/{name}/replay\x12\x9a\x01\n" +
-	"\x10DeleteDeadLetter\x12%.orchestra.v1.DeleteDeadLetterRequest\x1a&.orchestra.v1.DeleteDeadLetterResponse\"7\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x018\x01\x82\xd3\xe4\x93\x02$*\"/api/dead-letters/{dead_letter_id}B\\\n" +
+	"PullEvents\x12\x1f.orchestra.v1.PullEventsRequest\x1a .orchestra.v1.PullEventsResponse\"2\xea\xe0\x18\t\b\xc8\x01\x10\x02\x18\x01H\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/api/consumers/{name}/pull\x12\x97\x01\n" +
+	"\x11AcknowledgeEvents\x12&.orchestra.v1.AcknowledgeEventsRequest\x1a'.orchestra.v1.AcknowledgeEventsResponse\"1\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/api/consumers/{name}/ack\x12\x89\x01\n" +
+	"\fRejectEvents\x12!.orchestra.v1.RejectEventsRequest\x1a\".orchestra.v1.RejectEventsResponse\"2\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/api/consumers/{name}/nack\x12\x8b\x01\n" +
+	"\fExtendEvents\x12!.orchestra.v1.ExtendEventsRequest\x1a\".orchestra.v1.ExtendEventsResponse\"4\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/api/consumers/{name}/extend\x12\x86\x01\n" +
+	"\x0fListDeadLetters\x12$.orchestra.v1.ListDeadLettersRequest\x1a%.orchestra.v1.ListDeadLettersResponse\"&\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/api/dead-letters\x12\x9e\x01\n" +
+	"\rGetDeadLetter\x12\".orchestra.v1.GetDeadLetterRequest\x1a#.orchestra.v1.GetDeadLetterResponse\"D\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x021b\vdead_letter\x12\"/api/dead-letters/{dead_letter_id}\x12\x9c\x01\n" +
+	"\x11ReplayDeadLetters\x12&.orchestra.v1.ReplayDeadLettersRequest\x1a'.orchestra.v1.ReplayDeadLettersResponse\"6\xea\xe0\x18\v\b\xc8\x01\x10\x01\x18\x018\x01H\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/api/consumers/{name}/replay\x12\x9c\x01\n" +
+	"\x10DeleteDeadLetter\x12%.orchestra.v1.DeleteDeadLetterRequest\x1a&.orchestra.v1.DeleteDeadLetterResponse\"9\xea\xe0\x18\v\b\xc8\x01\x10\x01\x18\x018\x01H\x01\x82\xd3\xe4\x93\x02$*\"/api/dead-letters/{dead_letter_id}B\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (

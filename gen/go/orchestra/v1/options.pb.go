@@ -207,6 +207,63 @@ func (Open) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_options_proto_rawDescGZIP(), []int{2}
 }
 
+// Which of several sidecars serves a call. The one that gets it passes it on.
+type Home int32
+
+const (
+	// Any.
+	Home_HOME_UNSPECIFIED Home = 0
+	// The leader, which alone runs consumers, schedules and webhooks.
+	Home_HOME_LEADER Home = 1
+	// The one that runs the agent of the request's `agent_id`, or ran it last.
+	Home_HOME_AGENT Home = 2
+	// The one that runs the agent of the request's `session_id`, or ran it last.
+	Home_HOME_SESSION Home = 3
+)
+
+// Enum value maps for Home.
+var (
+	Home_name = map[int32]string{
+		0: "HOME_UNSPECIFIED",
+		1: "HOME_LEADER",
+		2: "HOME_AGENT",
+		3: "HOME_SESSION",
+	}
+	Home_value = map[string]int32{
+		"HOME_UNSPECIFIED": 0,
+		"HOME_LEADER":      1,
+		"HOME_AGENT":       2,
+		"HOME_SESSION":     3,
+	}
+)
+
+func (x Home) Enum() *Home {
+	p := new(Home)
+	*p = x
+	return p
+}
+
+func (x Home) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Home) Descriptor() protoreflect.EnumDescriptor {
+	return file_orchestra_v1_options_proto_enumTypes[3].Descriptor()
+}
+
+func (Home) Type() protoreflect.EnumType {
+	return &file_orchestra_v1_options_proto_enumTypes[3]
+}
+
+func (x Home) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Home.Descriptor instead.
+func (Home) EnumDescriptor() ([]byte, []int) {
+	return file_orchestra_v1_options_proto_rawDescGZIP(), []int{3}
+}
+
 // The syntax of a string field.
 type Format int32
 
@@ -250,11 +307,11 @@ func (x Format) String() string {
 }
 
 func (Format) Descriptor() protoreflect.EnumDescriptor {
-	return file_orchestra_v1_options_proto_enumTypes[3].Descriptor()
+	return file_orchestra_v1_options_proto_enumTypes[4].Descriptor()
 }
 
 func (Format) Type() protoreflect.EnumType {
-	return &file_orchestra_v1_options_proto_enumTypes[3]
+	return &file_orchestra_v1_options_proto_enumTypes[4]
 }
 
 func (x Format) Number() protoreflect.EnumNumber {
@@ -263,7 +320,7 @@ func (x Format) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Format.Descriptor instead.
 func (Format) EnumDescriptor() ([]byte, []int) {
-	return file_orchestra_v1_options_proto_rawDescGZIP(), []int{3}
+	return file_orchestra_v1_options_proto_rawDescGZIP(), []int{4}
 }
 
 // Whose a field names. An agent may name its own; what "own" means is in its token. The operator
@@ -338,11 +395,11 @@ func (x Scope) String() string {
 }
 
 func (Scope) Descriptor() protoreflect.EnumDescriptor {
-	return file_orchestra_v1_options_proto_enumTypes[4].Descriptor()
+	return file_orchestra_v1_options_proto_enumTypes[5].Descriptor()
 }
 
 func (Scope) Type() protoreflect.EnumType {
-	return &file_orchestra_v1_options_proto_enumTypes[4]
+	return &file_orchestra_v1_options_proto_enumTypes[5]
 }
 
 func (x Scope) Number() protoreflect.EnumNumber {
@@ -351,7 +408,7 @@ func (x Scope) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Scope.Descriptor instead.
 func (Scope) EnumDescriptor() ([]byte, []int) {
-	return file_orchestra_v1_options_proto_rawDescGZIP(), []int{4}
+	return file_orchestra_v1_options_proto_rawDescGZIP(), []int{5}
 }
 
 // Transport and access rules of one RPC.
@@ -374,7 +431,9 @@ type CallRules struct {
 	// (GET over REST) need no mark, unless they are confidential.
 	Dashboard bool `protobuf:"varint,7,opt,name=dashboard,proto3" json:"dashboard,omitempty"`
 	// True when the call changes something although it is a GET over REST.
-	Changes       bool `protobuf:"varint,8,opt,name=changes,proto3" json:"changes,omitempty"`
+	Changes bool `protobuf:"varint,8,opt,name=changes,proto3" json:"changes,omitempty"`
+	// Which of several sidecars serves the call; by default any.
+	Home          Home `protobuf:"varint,9,opt,name=home,proto3,enum=orchestra.v1.Home" json:"home,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -463,6 +522,13 @@ func (x *CallRules) GetChanges() bool {
 		return x.Changes
 	}
 	return false
+}
+
+func (x *CallRules) GetHome() Home {
+	if x != nil {
+		return x.Home
+	}
+	return Home_HOME_UNSPECIFIED
 }
 
 // Validation and JSON rules of one field.
@@ -701,7 +767,7 @@ var File_orchestra_v1_options_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x1aorchestra/v1/options.proto\x12\forchestra.v1\x1a google/protobuf/descriptor.proto\"\xc0\x02\n" +
+	"\x1aorchestra/v1/options.proto\x12\forchestra.v1\x1a google/protobuf/descriptor.proto\"\xe8\x02\n" +
 	"\tCallRules\x12!\n" +
 	"\fsuccess_code\x18\x01 \x01(\rR\vsuccessCode\x12&\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x12.orchestra.v1.ModeR\x04mode\x128\n" +
@@ -712,7 +778,8 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\fconfidential\x18\x05 \x01(\bR\fconfidential\x12*\n" +
 	"\x11max_request_bytes\x18\x06 \x01(\rR\x0fmaxRequestBytes\x12\x1c\n" +
 	"\tdashboard\x18\a \x01(\bR\tdashboard\x12\x18\n" +
-	"\achanges\x18\b \x01(\bR\achanges\"\xc2\x03\n" +
+	"\achanges\x18\b \x01(\bR\achanges\x12&\n" +
+	"\x04home\x18\t \x01(\x0e2\x12.orchestra.v1.HomeR\x04home\"\xc2\x03\n" +
 	"\n" +
 	"FieldRules\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12,\n" +
@@ -753,7 +820,13 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\x04Open\x12\x14\n" +
 	"\x10OPEN_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rOPEN_LOOPBACK\x10\x01\x12\x0f\n" +
-	"\vOPEN_ANYONE\x10\x02*[\n" +
+	"\vOPEN_ANYONE\x10\x02*O\n" +
+	"\x04Home\x12\x14\n" +
+	"\x10HOME_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vHOME_LEADER\x10\x01\x12\x0e\n" +
+	"\n" +
+	"HOME_AGENT\x10\x02\x12\x10\n" +
+	"\fHOME_SESSION\x10\x03*[\n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tFORMAT_ID\x10\x01\x12\x11\n" +
@@ -791,37 +864,39 @@ func file_orchestra_v1_options_proto_rawDescGZIP() []byte {
 	return file_orchestra_v1_options_proto_rawDescData
 }
 
-var file_orchestra_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_orchestra_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_orchestra_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_orchestra_v1_options_proto_goTypes = []any{
 	(Mode)(0),                           // 0: orchestra.v1.Mode
 	(Permission)(0),                     // 1: orchestra.v1.Permission
 	(Open)(0),                           // 2: orchestra.v1.Open
-	(Format)(0),                         // 3: orchestra.v1.Format
-	(Scope)(0),                          // 4: orchestra.v1.Scope
-	(*CallRules)(nil),                   // 5: orchestra.v1.CallRules
-	(*FieldRules)(nil),                  // 6: orchestra.v1.FieldRules
-	(*descriptorpb.MethodOptions)(nil),  // 7: google.protobuf.MethodOptions
-	(*descriptorpb.FieldOptions)(nil),   // 8: google.protobuf.FieldOptions
-	(*descriptorpb.MessageOptions)(nil), // 9: google.protobuf.MessageOptions
+	(Home)(0),                           // 3: orchestra.v1.Home
+	(Format)(0),                         // 4: orchestra.v1.Format
+	(Scope)(0),                          // 5: orchestra.v1.Scope
+	(*CallRules)(nil),                   // 6: orchestra.v1.CallRules
+	(*FieldRules)(nil),                  // 7: orchestra.v1.FieldRules
+	(*descriptorpb.MethodOptions)(nil),  // 8: google.protobuf.MethodOptions
+	(*descriptorpb.FieldOptions)(nil),   // 9: google.protobuf.FieldOptions
+	(*descriptorpb.MessageOptions)(nil), // 10: google.protobuf.MessageOptions
 }
 var file_orchestra_v1_options_proto_depIdxs = []int32{
 	0,  // 0: orchestra.v1.CallRules.mode:type_name -> orchestra.v1.Mode
 	1,  // 1: orchestra.v1.CallRules.permission:type_name -> orchestra.v1.Permission
 	2,  // 2: orchestra.v1.CallRules.open:type_name -> orchestra.v1.Open
-	3,  // 3: orchestra.v1.FieldRules.format:type_name -> orchestra.v1.Format
-	4,  // 4: orchestra.v1.FieldRules.scope:type_name -> orchestra.v1.Scope
-	7,  // 5: orchestra.v1.call:extendee -> google.protobuf.MethodOptions
-	8,  // 6: orchestra.v1.field:extendee -> google.protobuf.FieldOptions
-	9,  // 7: orchestra.v1.json_union:extendee -> google.protobuf.MessageOptions
-	9,  // 8: orchestra.v1.json_lenient:extendee -> google.protobuf.MessageOptions
-	5,  // 9: orchestra.v1.call:type_name -> orchestra.v1.CallRules
-	6,  // 10: orchestra.v1.field:type_name -> orchestra.v1.FieldRules
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	9,  // [9:11] is the sub-list for extension type_name
-	5,  // [5:9] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	3,  // 3: orchestra.v1.CallRules.home:type_name -> orchestra.v1.Home
+	4,  // 4: orchestra.v1.FieldRules.format:type_name -> orchestra.v1.Format
+	5,  // 5: orchestra.v1.FieldRules.scope:type_name -> orchestra.v1.Scope
+	8,  // 6: orchestra.v1.call:extendee -> google.protobuf.MethodOptions
+	9,  // 7: orchestra.v1.field:extendee -> google.protobuf.FieldOptions
+	10, // 8: orchestra.v1.json_union:extendee -> google.protobuf.MessageOptions
+	10, // 9: orchestra.v1.json_lenient:extendee -> google.protobuf.MessageOptions
+	6,  // 10: orchestra.v1.call:type_name -> orchestra.v1.CallRules
+	7,  // 11: orchestra.v1.field:type_name -> orchestra.v1.FieldRules
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	10, // [10:12] is the sub-list for extension type_name
+	6,  // [6:10] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_options_proto_init() }
@@ -835,7 +910,7 @@ func file_orchestra_v1_options_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_options_proto_rawDesc), len(file_orchestra_v1_options_proto_rawDesc)),
-			NumEnums:      5,
+			NumEnums:      6,
 			NumMessages:   2,
 			NumExtensions: 4,
 			NumServices:   0,

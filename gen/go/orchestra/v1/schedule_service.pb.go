@@ -627,12 +627,12 @@ const file_orchestra_v1_schedule_service_proto_rawDesc = "" +
 	"project_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"9\n" +
 	"\x16DeleteScheduleResponse\x12\x1f\n" +
 	"\vschedule_id\x18\x01 \x01(\tR\n" +
-	"scheduleId2\xbf\x04\n" +
-	"\x0fScheduleService\x12\x8f\x01\n" +
-	"\x0eCreateSchedule\x12#.orchestra.v1.CreateScheduleRequest\x1a$.orchestra.v1.CreateScheduleResponse\"2\xea\xe0\x18\v\b\xc9\x01\x10\x01\x18\x040\x80\x80@\x82\xd3\xe4\x93\x02\x1d:\x01*b\bschedule\"\x0e/api/schedules\x12\x8d\x01\n" +
-	"\vGetSchedule\x12 .orchestra.v1.GetScheduleRequest\x1a!.orchestra.v1.GetScheduleResponse\"9\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02(b\bschedule\x12\x1c/api/schedules/{schedule_id}\x12{\n" +
-	"\rListSchedules\x12\".orchestra.v1.ListSchedulesRequest\x1a#.orchestra.v1.ListSchedulesResponse\"!\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/schedules\x12\x8c\x01\n" +
-	"\x0eDeleteSchedule\x12#.orchestra.v1.DeleteScheduleRequest\x1a$.orchestra.v1.DeleteScheduleResponse\"/\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1e*\x1c/api/schedules/{schedule_id}B\\\n" +
+	"scheduleId2\xc7\x04\n" +
+	"\x0fScheduleService\x12\x91\x01\n" +
+	"\x0eCreateSchedule\x12#.orchestra.v1.CreateScheduleRequest\x1a$.orchestra.v1.CreateScheduleResponse\"4\xea\xe0\x18\r\b\xc9\x01\x10\x01\x18\x040\x80\x80@H\x01\x82\xd3\xe4\x93\x02\x1d:\x01*b\bschedule\"\x0e/api/schedules\x12\x8f\x01\n" +
+	"\vGetSchedule\x12 .orchestra.v1.GetScheduleRequest\x1a!.orchestra.v1.GetScheduleResponse\";\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x02(b\bschedule\x12\x1c/api/schedules/{schedule_id}\x12}\n" +
+	"\rListSchedules\x12\".orchestra.v1.ListSchedulesRequest\x1a#.orchestra.v1.ListSchedulesResponse\"#\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/schedules\x12\x8e\x01\n" +
+	"\x0eDeleteSchedule\x12#.orchestra.v1.DeleteScheduleRequest\x1a$.orchestra.v1.DeleteScheduleResponse\"1\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x02\x1e*\x1c/api/schedules/{schedule_id}B\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (

@@ -544,12 +544,12 @@ const file_orchestra_v1_schema_service_proto_rawDesc = "" +
 	"project_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"5\n" +
 	"\x14DeleteSchemaResponse\x12\x1d\n" +
 	"\n" +
-	"event_type\x18\x01 \x01(\tR\teventType2\x97\x04\n" +
-	"\rSchemaService\x12\x85\x01\n" +
-	"\tSetSchema\x12\x1e.orchestra.v1.SetSchemaRequest\x1a\x1f.orchestra.v1.SetSchemaResponse\"7\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02&:\x01*b\x06schema\x1a\x19/api/schemas/{event_type}\x12\x82\x01\n" +
-	"\tGetSchema\x12\x1e.orchestra.v1.GetSchemaRequest\x1a\x1f.orchestra.v1.GetSchemaResponse\"4\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02#b\x06schema\x12\x19/api/schemas/{event_type}\x12s\n" +
-	"\vListSchemas\x12 .orchestra.v1.ListSchemasRequest\x1a!.orchestra.v1.ListSchemasResponse\"\x1f\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x0e\x12\f/api/schemas\x12\x83\x01\n" +
-	"\fDeleteSchema\x12!.orchestra.v1.DeleteSchemaRequest\x1a\".orchestra.v1.DeleteSchemaResponse\",\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x1b*\x19/api/schemas/{event_type}B\\\n" +
+	"event_type\x18\x01 \x01(\tR\teventType2\x9f\x04\n" +
+	"\rSchemaService\x12\x87\x01\n" +
+	"\tSetSchema\x12\x1e.orchestra.v1.SetSchemaRequest\x1a\x1f.orchestra.v1.SetSchemaResponse\"9\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06H\x01\x82\xd3\xe4\x93\x02&:\x01*b\x06schema\x1a\x19/api/schemas/{event_type}\x12\x84\x01\n" +
+	"\tGetSchema\x12\x1e.orchestra.v1.GetSchemaRequest\x1a\x1f.orchestra.v1.GetSchemaResponse\"6\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x02#b\x06schema\x12\x19/api/schemas/{event_type}\x12u\n" +
+	"\vListSchemas\x12 .orchestra.v1.ListSchemasRequest\x1a!.orchestra.v1.ListSchemasResponse\"!\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x01\x82\xd3\xe4\x93\x02\x0e\x12\f/api/schemas\x12\x85\x01\n" +
+	"\fDeleteSchema\x12!.orchestra.v1.DeleteSchemaRequest\x1a\".orchestra.v1.DeleteSchemaResponse\".\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06H\x01\x82\xd3\xe4\x93\x02\x1b*\x19/api/schemas/{event_type}B\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (

@@ -711,7 +711,9 @@ type GetStatusResponse struct {
 	// Latencies and rates of the last minute.
 	Performance *PerformanceStatus `protobuf:"bytes,4,opt,name=performance,proto3" json:"performance,omitempty"`
 	// Server time of the response.
-	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// The sidecars that share the database and the events; absent for a sidecar of its own.
+	Cluster       *ClusterStatus `protobuf:"bytes,6,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -781,6 +783,232 @@ func (x *GetStatusResponse) GetTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *GetStatusResponse) GetCluster() *ClusterStatus {
+	if x != nil {
+		return x.Cluster
+	}
+	return nil
+}
+
+// Sidecars that share a database and the events in NATS.
+type ClusterStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the sidecar that answers.
+	SidecarId string `protobuf:"bytes,1,opt,name=sidecar_id,json=sidecarId,proto3" json:"sidecar_id,omitempty"`
+	// ID of the leader, which runs consumers, schedules, webhooks and hand-over rules; empty while
+	// another is chosen.
+	LeaderId string `protobuf:"bytes,2,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`
+	// All sidecars, sorted by ID, also those that were lost a short time ago.
+	Members       []*ClusterMember `protobuf:"bytes,3,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterStatus) Reset() {
+	*x = ClusterStatus{}
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterStatus) ProtoMessage() {}
+
+func (x *ClusterStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterStatus.ProtoReflect.Descriptor instead.
+func (*ClusterStatus) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ClusterStatus) GetSidecarId() string {
+	if x != nil {
+		return x.SidecarId
+	}
+	return ""
+}
+
+func (x *ClusterStatus) GetLeaderId() string {
+	if x != nil {
+		return x.LeaderId
+	}
+	return ""
+}
+
+func (x *ClusterStatus) GetMembers() []*ClusterMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+// One of several sidecars, as of its last sign of life.
+type ClusterMember struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the sidecar, which stays with its storage directory.
+	SidecarId string `protobuf:"bytes,1,opt,name=sidecar_id,json=sidecarId,proto3" json:"sidecar_id,omitempty"`
+	// Host name of its machine.
+	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	// Where the other sidecars reach its gRPC port, such as `10.0.0.5:3002`.
+	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	// Whether that port has TLS.
+	Tls bool `protobuf:"varint,4,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Version of the sidecar.
+	Version string `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
+	// When the sidecar started.
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	// Agents that occupy one of its slots.
+	Running uint32 `protobuf:"varint,7,opt,name=running,proto3" json:"running,omitempty"`
+	// Agents that wait for a slot.
+	Queued uint32 `protobuf:"varint,8,opt,name=queued,proto3" json:"queued,omitempty"`
+	// Its `agents.max_concurrent`; 0 means no limit.
+	MaxConcurrent uint32 `protobuf:"varint,9,opt,name=max_concurrent,json=maxConcurrent,proto3" json:"max_concurrent,omitempty"`
+	// Seconds since its last sign of life, by the clock of the database.
+	SilentSeconds float64 `protobuf:"fixed64,10,opt,name=silent_seconds,json=silentSeconds,proto3" json:"silent_seconds,omitempty"`
+	// Whether the others count on it: its last sign of life is recent.
+	Alive bool `protobuf:"varint,11,opt,name=alive,proto3" json:"alive,omitempty"`
+	// Fingerprint of the key that signs tokens.
+	KeyFingerprint string `protobuf:"bytes,12,opt,name=key_fingerprint,json=keyFingerprint,proto3" json:"key_fingerprint,omitempty"`
+	// Random ID of this boot of its machine.
+	BootId        string `protobuf:"bytes,13,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterMember) Reset() {
+	*x = ClusterMember{}
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterMember) ProtoMessage() {}
+
+func (x *ClusterMember) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterMember.ProtoReflect.Descriptor instead.
+func (*ClusterMember) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ClusterMember) GetSidecarId() string {
+	if x != nil {
+		return x.SidecarId
+	}
+	return ""
+}
+
+func (x *ClusterMember) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *ClusterMember) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *ClusterMember) GetTls() bool {
+	if x != nil {
+		return x.Tls
+	}
+	return false
+}
+
+func (x *ClusterMember) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ClusterMember) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
+func (x *ClusterMember) GetRunning() uint32 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *ClusterMember) GetQueued() uint32 {
+	if x != nil {
+		return x.Queued
+	}
+	return 0
+}
+
+func (x *ClusterMember) GetMaxConcurrent() uint32 {
+	if x != nil {
+		return x.MaxConcurrent
+	}
+	return 0
+}
+
+func (x *ClusterMember) GetSilentSeconds() float64 {
+	if x != nil {
+		return x.SilentSeconds
+	}
+	return 0
+}
+
+func (x *ClusterMember) GetAlive() bool {
+	if x != nil {
+		return x.Alive
+	}
+	return false
+}
+
+func (x *ClusterMember) GetKeyFingerprint() string {
+	if x != nil {
+		return x.KeyFingerprint
+	}
+	return ""
+}
+
+func (x *ClusterMember) GetBootId() string {
+	if x != nil {
+		return x.BootId
+	}
+	return ""
+}
+
 // Counts of agents. An agent that is retried or resumed still counts once.
 type AgentsStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -807,7 +1035,7 @@ type AgentsStatus struct {
 
 func (x *AgentsStatus) Reset() {
 	*x = AgentsStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +1047,7 @@ func (x *AgentsStatus) String() string {
 func (*AgentsStatus) ProtoMessage() {}
 
 func (x *AgentsStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +1060,7 @@ func (x *AgentsStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentsStatus.ProtoReflect.Descriptor instead.
 func (*AgentsStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{11}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AgentsStatus) GetActive() uint32 {
@@ -914,7 +1142,7 @@ type StorageStatus struct {
 
 func (x *StorageStatus) Reset() {
 	*x = StorageStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[12]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1154,7 @@ func (x *StorageStatus) String() string {
 func (*StorageStatus) ProtoMessage() {}
 
 func (x *StorageStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[12]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1167,7 @@ func (x *StorageStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorageStatus.ProtoReflect.Descriptor instead.
 func (*StorageStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{12}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StorageStatus) GetContextCacheEntries() uint32 {
@@ -1013,7 +1241,7 @@ type EventsStatus struct {
 
 func (x *EventsStatus) Reset() {
 	*x = EventsStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[13]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1025,7 +1253,7 @@ func (x *EventsStatus) String() string {
 func (*EventsStatus) ProtoMessage() {}
 
 func (x *EventsStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[13]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1038,7 +1266,7 @@ func (x *EventsStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsStatus.ProtoReflect.Descriptor instead.
 func (*EventsStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{13}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EventsStatus) GetTotalPublished() float64 {
@@ -1103,7 +1331,7 @@ type PerformanceStatus struct {
 
 func (x *PerformanceStatus) Reset() {
 	*x = PerformanceStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[14]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1343,7 @@ func (x *PerformanceStatus) String() string {
 func (*PerformanceStatus) ProtoMessage() {}
 
 func (x *PerformanceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[14]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1356,7 @@ func (x *PerformanceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PerformanceStatus.ProtoReflect.Descriptor instead.
 func (*PerformanceStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{14}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PerformanceStatus) GetAvgResponseTimeMs() float64 {
@@ -1208,13 +1436,36 @@ const file_orchestra_v1_system_service_proto_rawDesc = "" +
 	"\x10event_queue_size\x18\x06 \x01(\rR\x0eeventQueueSize\x125\n" +
 	"\x17disk_space_available_mb\x18\a \x01(\x01R\x14diskSpaceAvailableMb\"\x12\n" +
 	"\x10GetStatusRequest\"\x13\n" +
-	"\x11GetMetricsRequest\"\xaf\x02\n" +
+	"\x11GetMetricsRequest\"\xe6\x02\n" +
 	"\x11GetStatusResponse\x122\n" +
 	"\x06agents\x18\x01 \x01(\v2\x1a.orchestra.v1.AgentsStatusR\x06agents\x125\n" +
 	"\astorage\x18\x02 \x01(\v2\x1b.orchestra.v1.StorageStatusR\astorage\x122\n" +
 	"\x06events\x18\x03 \x01(\v2\x1a.orchestra.v1.EventsStatusR\x06events\x12A\n" +
 	"\vperformance\x18\x04 \x01(\v2\x1f.orchestra.v1.PerformanceStatusR\vperformance\x128\n" +
-	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xef\x02\n" +
+	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x125\n" +
+	"\acluster\x18\x06 \x01(\v2\x1b.orchestra.v1.ClusterStatusR\acluster\"\x82\x01\n" +
+	"\rClusterStatus\x12\x1d\n" +
+	"\n" +
+	"sidecar_id\x18\x01 \x01(\tR\tsidecarId\x12\x1b\n" +
+	"\tleader_id\x18\x02 \x01(\tR\bleaderId\x125\n" +
+	"\amembers\x18\x03 \x03(\v2\x1b.orchestra.v1.ClusterMemberR\amembers\"\xab\x03\n" +
+	"\rClusterMember\x12\x1d\n" +
+	"\n" +
+	"sidecar_id\x18\x01 \x01(\tR\tsidecarId\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x10\n" +
+	"\x03tls\x18\x04 \x01(\bR\x03tls\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\tR\aversion\x129\n" +
+	"\n" +
+	"started_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12\x18\n" +
+	"\arunning\x18\a \x01(\rR\arunning\x12\x16\n" +
+	"\x06queued\x18\b \x01(\rR\x06queued\x12%\n" +
+	"\x0emax_concurrent\x18\t \x01(\rR\rmaxConcurrent\x12%\n" +
+	"\x0esilent_seconds\x18\n" +
+	" \x01(\x01R\rsilentSeconds\x12\x14\n" +
+	"\x05alive\x18\v \x01(\bR\x05alive\x12/\n" +
+	"\x0fkey_fingerprint\x18\f \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x0ekeyFingerprint\x12\x1f\n" +
+	"\aboot_id\x18\r \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x06bootId\"\xef\x02\n" +
 	"\fAgentsStatus\x12\x16\n" +
 	"\x06active\x18\x01 \x01(\rR\x06active\x12\x1c\n" +
 	"\tcompleted\x18\x02 \x01(\rR\tcompleted\x12\x16\n" +
@@ -1277,7 +1528,7 @@ func file_orchestra_v1_system_service_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestra_v1_system_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchestra_v1_system_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_orchestra_v1_system_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_orchestra_v1_system_service_proto_goTypes = []any{
 	(HealthStatus)(0),             // 0: orchestra.v1.HealthStatus
 	(*ListFindingsRequest)(nil),   // 1: orchestra.v1.ListFindingsRequest
@@ -1291,43 +1542,48 @@ var file_orchestra_v1_system_service_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),      // 9: orchestra.v1.GetStatusRequest
 	(*GetMetricsRequest)(nil),     // 10: orchestra.v1.GetMetricsRequest
 	(*GetStatusResponse)(nil),     // 11: orchestra.v1.GetStatusResponse
-	(*AgentsStatus)(nil),          // 12: orchestra.v1.AgentsStatus
-	(*StorageStatus)(nil),         // 13: orchestra.v1.StorageStatus
-	(*EventsStatus)(nil),          // 14: orchestra.v1.EventsStatus
-	(*PerformanceStatus)(nil),     // 15: orchestra.v1.PerformanceStatus
-	nil,                           // 16: orchestra.v1.AgentsStatus.ByTypeEntry
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*httpbody.HttpBody)(nil),     // 18: google.api.HttpBody
+	(*ClusterStatus)(nil),         // 12: orchestra.v1.ClusterStatus
+	(*ClusterMember)(nil),         // 13: orchestra.v1.ClusterMember
+	(*AgentsStatus)(nil),          // 14: orchestra.v1.AgentsStatus
+	(*StorageStatus)(nil),         // 15: orchestra.v1.StorageStatus
+	(*EventsStatus)(nil),          // 16: orchestra.v1.EventsStatus
+	(*PerformanceStatus)(nil),     // 17: orchestra.v1.PerformanceStatus
+	nil,                           // 18: orchestra.v1.AgentsStatus.ByTypeEntry
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*httpbody.HttpBody)(nil),     // 20: google.api.HttpBody
 }
 var file_orchestra_v1_system_service_proto_depIdxs = []int32{
 	3,  // 0: orchestra.v1.ListFindingsResponse.findings:type_name -> orchestra.v1.Finding
-	17, // 1: orchestra.v1.ListFindingsResponse.checked_at:type_name -> google.protobuf.Timestamp
+	19, // 1: orchestra.v1.ListFindingsResponse.checked_at:type_name -> google.protobuf.Timestamp
 	0,  // 2: orchestra.v1.GetHealthResponse.status:type_name -> orchestra.v1.HealthStatus
 	8,  // 3: orchestra.v1.GetHealthResponse.checks:type_name -> orchestra.v1.HealthChecks
-	17, // 4: orchestra.v1.GetHealthResponse.timestamp:type_name -> google.protobuf.Timestamp
+	19, // 4: orchestra.v1.GetHealthResponse.timestamp:type_name -> google.protobuf.Timestamp
 	0,  // 5: orchestra.v1.HealthChecks.storage:type_name -> orchestra.v1.HealthStatus
 	0,  // 6: orchestra.v1.HealthChecks.event_bus:type_name -> orchestra.v1.HealthStatus
-	12, // 7: orchestra.v1.GetStatusResponse.agents:type_name -> orchestra.v1.AgentsStatus
-	13, // 8: orchestra.v1.GetStatusResponse.storage:type_name -> orchestra.v1.StorageStatus
-	14, // 9: orchestra.v1.GetStatusResponse.events:type_name -> orchestra.v1.EventsStatus
-	15, // 10: orchestra.v1.GetStatusResponse.performance:type_name -> orchestra.v1.PerformanceStatus
-	17, // 11: orchestra.v1.GetStatusResponse.timestamp:type_name -> google.protobuf.Timestamp
-	16, // 12: orchestra.v1.AgentsStatus.by_type:type_name -> orchestra.v1.AgentsStatus.ByTypeEntry
-	6,  // 13: orchestra.v1.SystemService.GetHealth:input_type -> orchestra.v1.GetHealthRequest
-	9,  // 14: orchestra.v1.SystemService.GetStatus:input_type -> orchestra.v1.GetStatusRequest
-	10, // 15: orchestra.v1.SystemService.GetMetrics:input_type -> orchestra.v1.GetMetricsRequest
-	1,  // 16: orchestra.v1.SystemService.ListFindings:input_type -> orchestra.v1.ListFindingsRequest
-	4,  // 17: orchestra.v1.SystemService.ProveIdentity:input_type -> orchestra.v1.ProveIdentityRequest
-	7,  // 18: orchestra.v1.SystemService.GetHealth:output_type -> orchestra.v1.GetHealthResponse
-	11, // 19: orchestra.v1.SystemService.GetStatus:output_type -> orchestra.v1.GetStatusResponse
-	18, // 20: orchestra.v1.SystemService.GetMetrics:output_type -> google.api.HttpBody
-	2,  // 21: orchestra.v1.SystemService.ListFindings:output_type -> orchestra.v1.ListFindingsResponse
-	5,  // 22: orchestra.v1.SystemService.ProveIdentity:output_type -> orchestra.v1.ProveIdentityResponse
-	18, // [18:23] is the sub-list for method output_type
-	13, // [13:18] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	14, // 7: orchestra.v1.GetStatusResponse.agents:type_name -> orchestra.v1.AgentsStatus
+	15, // 8: orchestra.v1.GetStatusResponse.storage:type_name -> orchestra.v1.StorageStatus
+	16, // 9: orchestra.v1.GetStatusResponse.events:type_name -> orchestra.v1.EventsStatus
+	17, // 10: orchestra.v1.GetStatusResponse.performance:type_name -> orchestra.v1.PerformanceStatus
+	19, // 11: orchestra.v1.GetStatusResponse.timestamp:type_name -> google.protobuf.Timestamp
+	12, // 12: orchestra.v1.GetStatusResponse.cluster:type_name -> orchestra.v1.ClusterStatus
+	13, // 13: orchestra.v1.ClusterStatus.members:type_name -> orchestra.v1.ClusterMember
+	19, // 14: orchestra.v1.ClusterMember.started_at:type_name -> google.protobuf.Timestamp
+	18, // 15: orchestra.v1.AgentsStatus.by_type:type_name -> orchestra.v1.AgentsStatus.ByTypeEntry
+	6,  // 16: orchestra.v1.SystemService.GetHealth:input_type -> orchestra.v1.GetHealthRequest
+	9,  // 17: orchestra.v1.SystemService.GetStatus:input_type -> orchestra.v1.GetStatusRequest
+	10, // 18: orchestra.v1.SystemService.GetMetrics:input_type -> orchestra.v1.GetMetricsRequest
+	1,  // 19: orchestra.v1.SystemService.ListFindings:input_type -> orchestra.v1.ListFindingsRequest
+	4,  // 20: orchestra.v1.SystemService.ProveIdentity:input_type -> orchestra.v1.ProveIdentityRequest
+	7,  // 21: orchestra.v1.SystemService.GetHealth:output_type -> orchestra.v1.GetHealthResponse
+	11, // 22: orchestra.v1.SystemService.GetStatus:output_type -> orchestra.v1.GetStatusResponse
+	20, // 23: orchestra.v1.SystemService.GetMetrics:output_type -> google.api.HttpBody
+	2,  // 24: orchestra.v1.SystemService.ListFindings:output_type -> orchestra.v1.ListFindingsResponse
+	5,  // 25: orchestra.v1.SystemService.ProveIdentity:output_type -> orchestra.v1.ProveIdentityResponse
+	21, // [21:26] is the sub-list for method output_type
+	16, // [16:21] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_system_service_proto_init() }
@@ -1342,7 +1598,7 @@ func file_orchestra_v1_system_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_system_service_proto_rawDesc), len(file_orchestra_v1_system_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

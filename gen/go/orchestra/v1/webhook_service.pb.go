@@ -1247,16 +1247,16 @@ const file_orchestra_v1_webhook_service_proto_rawDesc = "" +
 	"project_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"N\n" +
 	"\x15DeleteWebhookResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
-	"\fdead_letters\x18\x02 \x01(\rR\vdeadLetters2\xdb\a\n" +
-	"\x0eWebhookService\x12\x7f\n" +
-	"\rCreateWebhook\x12\".orchestra.v1.CreateWebhookRequest\x1a#.orchestra.v1.CreateWebhookResponse\"%\xea\xe0\x18\t\b\xc9\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/api/webhooks\x12\x83\x01\n" +
+	"\fdead_letters\x18\x02 \x01(\rR\vdeadLetters2\xea\a\n" +
+	"\x0eWebhookService\x12\x81\x01\n" +
+	"\rCreateWebhook\x12\".orchestra.v1.CreateWebhookRequest\x1a#.orchestra.v1.CreateWebhookResponse\"'\xea\xe0\x18\v\b\xc9\x01\x10\x01\x18\x06(\x01H\x01\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/api/webhooks\x12\x85\x01\n" +
 	"\n" +
-	"GetWebhook\x12\x1f.orchestra.v1.GetWebhookRequest\x1a .orchestra.v1.GetWebhookResponse\"2\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\x1fb\awebhook\x12\x14/api/webhooks/{name}\x12y\n" +
-	"\fListWebhooks\x12!.orchestra.v1.ListWebhooksRequest\x1a\".orchestra.v1.ListWebhooksResponse\"\"\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/api/webhooks\x12\x8f\x01\n" +
-	"\rUpdateWebhook\x12\".orchestra.v1.UpdateWebhookRequest\x1a#.orchestra.v1.UpdateWebhookResponse\"5\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\":\x01*b\awebhook2\x14/api/webhooks/{name}\x12\xa6\x01\n" +
-	"\x13RotateWebhookSecret\x12(.orchestra.v1.RotateWebhookSecretRequest\x1a).orchestra.v1.RotateWebhookSecretResponse\":\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02':\x01*\"\"/api/webhooks/{name}/rotate-secret\x12\x85\x01\n" +
-	"\vTestWebhook\x12 .orchestra.v1.TestWebhookRequest\x1a!.orchestra.v1.TestWebhookResponse\"1\xea\xe0\x18\t\b\xc8\x01\x10\x02\x18\x06(\x01\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/api/webhooks/{name}/test\x12\x83\x01\n" +
-	"\rDeleteWebhook\x12\".orchestra.v1.DeleteWebhookRequest\x1a#.orchestra.v1.DeleteWebhookResponse\")\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\x16*\x14/api/webhooks/{name}B\\\n" +
+	"GetWebhook\x12\x1f.orchestra.v1.GetWebhookRequest\x1a .orchestra.v1.GetWebhookResponse\"4\xea\xe0\x18\v\b\xc8\x01\x10\x01\x18\x06(\x01H\x01\x82\xd3\xe4\x93\x02\x1fb\awebhook\x12\x14/api/webhooks/{name}\x12{\n" +
+	"\fListWebhooks\x12!.orchestra.v1.ListWebhooksRequest\x1a\".orchestra.v1.ListWebhooksResponse\"$\xea\xe0\x18\v\b\xc8\x01\x10\x01\x18\x06(\x01H\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/api/webhooks\x12\x91\x01\n" +
+	"\rUpdateWebhook\x12\".orchestra.v1.UpdateWebhookRequest\x1a#.orchestra.v1.UpdateWebhookResponse\"7\xea\xe0\x18\v\b\xc8\x01\x10\x01\x18\x06(\x01H\x01\x82\xd3\xe4\x93\x02\":\x01*b\awebhook2\x14/api/webhooks/{name}\x12\xa8\x01\n" +
+	"\x13RotateWebhookSecret\x12(.orchestra.v1.RotateWebhookSecretRequest\x1a).orchestra.v1.RotateWebhookSecretResponse\"<\xea\xe0\x18\v\b\xc8\x01\x10\x01\x18\x06(\x01H\x01\x82\xd3\xe4\x93\x02':\x01*\"\"/api/webhooks/{name}/rotate-secret\x12\x87\x01\n" +
+	"\vTestWebhook\x12 .orchestra.v1.TestWebhookRequest\x1a!.orchestra.v1.TestWebhookResponse\"3\xea\xe0\x18\v\b\xc8\x01\x10\x02\x18\x06(\x01H\x01\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/api/webhooks/{name}/test\x12\x85\x01\n" +
+	"\rDeleteWebhook\x12\".orchestra.v1.DeleteWebhookRequest\x1a#.orchestra.v1.DeleteWebhookResponse\"+\xea\xe0\x18\v\b\xc8\x01\x10\x01\x18\x06(\x01H\x01\x82\xd3\xe4\x93\x02\x16*\x14/api/webhooks/{name}B\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (

@@ -179,7 +179,7 @@ class ListAgentTypesResponse(_message.Message):
     def __init__(self, agent_types: _Optional[_Iterable[_Union[AgentType, _Mapping]]] = ...) -> None: ...
 
 class Agent(_message.Message):
-    __slots__ = ("agent_id", "agent_type", "issue_id", "project_id", "task", "status", "reason", "status_since", "priority", "created_at", "started_at", "ended_at", "process_id", "exit_code", "signal", "attempt", "max_attempts", "retry_at", "spawned_by", "depth", "cause", "runner", "model", "isolation", "branch", "worktree", "progress", "usage", "last_output", "result_id", "credentials", "queue_position", "peak_memory_bytes", "cpu_seconds", "message", "tree", "span")
+    __slots__ = ("agent_id", "agent_type", "issue_id", "project_id", "task", "status", "reason", "status_since", "priority", "created_at", "started_at", "ended_at", "process_id", "exit_code", "signal", "attempt", "max_attempts", "retry_at", "spawned_by", "depth", "cause", "runner", "model", "isolation", "branch", "worktree", "progress", "usage", "last_output", "result_id", "credentials", "queue_position", "peak_memory_bytes", "cpu_seconds", "message", "tree", "span", "sidecar_id")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -217,6 +217,7 @@ class Agent(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     TREE_FIELD_NUMBER: _ClassVar[int]
     SPAN_FIELD_NUMBER: _ClassVar[int]
+    SIDECAR_ID_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     agent_type: str
     issue_id: str
@@ -254,7 +255,8 @@ class Agent(_message.Message):
     message: str
     tree: str
     span: SpanRecord
-    def __init__(self, agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., status: _Optional[_Union[AgentStatus, str]] = ..., reason: _Optional[str] = ..., status_since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., process_id: _Optional[int] = ..., exit_code: _Optional[int] = ..., signal: _Optional[str] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., retry_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., spawned_by: _Optional[str] = ..., depth: _Optional[int] = ..., cause: _Optional[str] = ..., runner: _Optional[str] = ..., model: _Optional[str] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., branch: _Optional[str] = ..., worktree: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., last_output: _Optional[_Iterable[str]] = ..., result_id: _Optional[str] = ..., credentials: _Optional[_Iterable[str]] = ..., queue_position: _Optional[int] = ..., peak_memory_bytes: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., message: _Optional[str] = ..., tree: _Optional[str] = ..., span: _Optional[_Union[SpanRecord, _Mapping]] = ...) -> None: ...
+    sidecar_id: str
+    def __init__(self, agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., status: _Optional[_Union[AgentStatus, str]] = ..., reason: _Optional[str] = ..., status_since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., process_id: _Optional[int] = ..., exit_code: _Optional[int] = ..., signal: _Optional[str] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., retry_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., spawned_by: _Optional[str] = ..., depth: _Optional[int] = ..., cause: _Optional[str] = ..., runner: _Optional[str] = ..., model: _Optional[str] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., branch: _Optional[str] = ..., worktree: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., last_output: _Optional[_Iterable[str]] = ..., result_id: _Optional[str] = ..., credentials: _Optional[_Iterable[str]] = ..., queue_position: _Optional[int] = ..., peak_memory_bytes: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., message: _Optional[str] = ..., tree: _Optional[str] = ..., span: _Optional[_Union[SpanRecord, _Mapping]] = ..., sidecar_id: _Optional[str] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("percent", "message", "at")

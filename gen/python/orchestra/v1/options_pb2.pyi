@@ -31,6 +31,13 @@ class Open(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OPEN_LOOPBACK: _ClassVar[Open]
     OPEN_ANYONE: _ClassVar[Open]
 
+class Home(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HOME_UNSPECIFIED: _ClassVar[Home]
+    HOME_LEADER: _ClassVar[Home]
+    HOME_AGENT: _ClassVar[Home]
+    HOME_SESSION: _ClassVar[Home]
+
 class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FORMAT_UNSPECIFIED: _ClassVar[Format]
@@ -65,6 +72,10 @@ PERMISSION_OPERATOR: Permission
 OPEN_UNSPECIFIED: Open
 OPEN_LOOPBACK: Open
 OPEN_ANYONE: Open
+HOME_UNSPECIFIED: Home
+HOME_LEADER: Home
+HOME_AGENT: Home
+HOME_SESSION: Home
 FORMAT_UNSPECIFIED: Format
 FORMAT_ID: Format
 FORMAT_FILTER: Format
@@ -90,7 +101,7 @@ JSON_LENIENT_FIELD_NUMBER: _ClassVar[int]
 json_lenient: _descriptor.FieldDescriptor
 
 class CallRules(_message.Message):
-    __slots__ = ("success_code", "mode", "permission", "open", "confidential", "max_request_bytes", "dashboard", "changes")
+    __slots__ = ("success_code", "mode", "permission", "open", "confidential", "max_request_bytes", "dashboard", "changes", "home")
     SUCCESS_CODE_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     PERMISSION_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +110,7 @@ class CallRules(_message.Message):
     MAX_REQUEST_BYTES_FIELD_NUMBER: _ClassVar[int]
     DASHBOARD_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    HOME_FIELD_NUMBER: _ClassVar[int]
     success_code: int
     mode: Mode
     permission: Permission
@@ -107,7 +119,8 @@ class CallRules(_message.Message):
     max_request_bytes: int
     dashboard: bool
     changes: bool
-    def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ..., confidential: bool = ..., max_request_bytes: _Optional[int] = ..., dashboard: bool = ..., changes: bool = ...) -> None: ...
+    home: Home
+    def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ..., confidential: bool = ..., max_request_bytes: _Optional[int] = ..., dashboard: bool = ..., changes: bool = ..., home: _Optional[_Union[Home, str]] = ...) -> None: ...
 
 class FieldRules(_message.Message):
     __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable", "syntax", "secret", "no_nul", "internal", "scope", "json_name", "choices")

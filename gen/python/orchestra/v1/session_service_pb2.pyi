@@ -98,20 +98,22 @@ class Session(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., name: _Optional[str] = ..., project_id: _Optional[str] = ..., issue_id: _Optional[str] = ..., blueprint: _Optional[str] = ..., agent_id: _Optional[str] = ..., status: _Optional[_Union[SessionStatus, str]] = ..., reason: _Optional[str] = ..., project_dir: _Optional[str] = ..., parent_session_id: _Optional[str] = ..., mode: _Optional[_Union[SessionMode, str]] = ..., created_by: _Optional[str] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_resumed_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., modified_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., exit_code: _Optional[int] = ..., event_count: _Optional[int] = ..., usage: _Optional[_Union[_agent_service_pb2.Usage, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., external: bool = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., program_session_id: _Optional[str] = ..., feed: _Optional[_Union[SessionFeed, _Mapping]] = ...) -> None: ...
 
 class SessionFeed(_message.Message):
-    __slots__ = ("attempt", "events", "open", "callback_due", "telling", "telling_attempt")
+    __slots__ = ("attempt", "events", "open", "callback_due", "telling", "telling_attempt", "sidecar_id")
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
     CALLBACK_DUE_FIELD_NUMBER: _ClassVar[int]
     TELLING_FIELD_NUMBER: _ClassVar[int]
     TELLING_ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    SIDECAR_ID_FIELD_NUMBER: _ClassVar[int]
     attempt: int
     events: int
     open: bool
     callback_due: bool
     telling: _containers.RepeatedScalarFieldContainer[str]
     telling_attempt: int
-    def __init__(self, attempt: _Optional[int] = ..., events: _Optional[int] = ..., open: bool = ..., callback_due: bool = ..., telling: _Optional[_Iterable[str]] = ..., telling_attempt: _Optional[int] = ...) -> None: ...
+    sidecar_id: str
+    def __init__(self, attempt: _Optional[int] = ..., events: _Optional[int] = ..., open: bool = ..., callback_due: bool = ..., telling: _Optional[_Iterable[str]] = ..., telling_attempt: _Optional[int] = ..., sidecar_id: _Optional[str] = ...) -> None: ...
 
 class SessionEvent(_message.Message):
     __slots__ = ("sequence", "session_id", "session_name", "event_type", "timestamp", "tool_name", "tool_input", "tool_output", "error", "role", "content", "exit_code", "reason", "truncated", "sub_agent")

@@ -117,18 +117,60 @@ class GetMetricsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("agents", "storage", "events", "performance", "timestamp")
+    __slots__ = ("agents", "storage", "events", "performance", "timestamp", "cluster")
     AGENTS_FIELD_NUMBER: _ClassVar[int]
     STORAGE_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     PERFORMANCE_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
     agents: AgentsStatus
     storage: StorageStatus
     events: EventsStatus
     performance: PerformanceStatus
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, agents: _Optional[_Union[AgentsStatus, _Mapping]] = ..., storage: _Optional[_Union[StorageStatus, _Mapping]] = ..., events: _Optional[_Union[EventsStatus, _Mapping]] = ..., performance: _Optional[_Union[PerformanceStatus, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    cluster: ClusterStatus
+    def __init__(self, agents: _Optional[_Union[AgentsStatus, _Mapping]] = ..., storage: _Optional[_Union[StorageStatus, _Mapping]] = ..., events: _Optional[_Union[EventsStatus, _Mapping]] = ..., performance: _Optional[_Union[PerformanceStatus, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cluster: _Optional[_Union[ClusterStatus, _Mapping]] = ...) -> None: ...
+
+class ClusterStatus(_message.Message):
+    __slots__ = ("sidecar_id", "leader_id", "members")
+    SIDECAR_ID_FIELD_NUMBER: _ClassVar[int]
+    LEADER_ID_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    sidecar_id: str
+    leader_id: str
+    members: _containers.RepeatedCompositeFieldContainer[ClusterMember]
+    def __init__(self, sidecar_id: _Optional[str] = ..., leader_id: _Optional[str] = ..., members: _Optional[_Iterable[_Union[ClusterMember, _Mapping]]] = ...) -> None: ...
+
+class ClusterMember(_message.Message):
+    __slots__ = ("sidecar_id", "host", "address", "tls", "version", "started_at", "running", "queued", "max_concurrent", "silent_seconds", "alive", "key_fingerprint", "boot_id")
+    SIDECAR_ID_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    TLS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_FIELD_NUMBER: _ClassVar[int]
+    MAX_CONCURRENT_FIELD_NUMBER: _ClassVar[int]
+    SILENT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ALIVE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    sidecar_id: str
+    host: str
+    address: str
+    tls: bool
+    version: str
+    started_at: _timestamp_pb2.Timestamp
+    running: int
+    queued: int
+    max_concurrent: int
+    silent_seconds: float
+    alive: bool
+    key_fingerprint: str
+    boot_id: str
+    def __init__(self, sidecar_id: _Optional[str] = ..., host: _Optional[str] = ..., address: _Optional[str] = ..., tls: bool = ..., version: _Optional[str] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., running: _Optional[int] = ..., queued: _Optional[int] = ..., max_concurrent: _Optional[int] = ..., silent_seconds: _Optional[float] = ..., alive: bool = ..., key_fingerprint: _Optional[str] = ..., boot_id: _Optional[str] = ...) -> None: ...
 
 class AgentsStatus(_message.Message):
     __slots__ = ("active", "completed", "failed", "spawned_total", "by_type", "avg_execution_time_ms", "stopped", "tokens_issued")

@@ -220,9 +220,8 @@ class Consumer:
         self._letters.pop(letter.dead_letter_id, None)
         self._saving.soon()
 
-    def end(self) -> None:
-        """Ends the workers: the consumer is deleted."""
-        problem = unknown_consumer(self.record.name)
+    def end(self, problem: SidecarError) -> None:
+        """Ends the workers with a problem, such as that the consumer was deleted. Nothing more is written."""
         self._end_workers(problem)
         self._intake.stop()
         if self._timer is not None:

@@ -14,7 +14,7 @@ from cco_sidecar.bus.consumers.consumer import Consumer, unknown_consumer
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock, micros_of
-from cco_sidecar.core.errors import SidecarError, conflict, invalid_request, not_found
+from cco_sidecar.core.errors import SidecarError, conflict, invalid_request, not_found, unavailable
 from cco_sidecar.core.principal import OPERATOR, SIDECAR
 from cco_sidecar.storage.event_stores import ConsumerStore
 from orchestra.v1 import consumer_service_pb2 as pb
@@ -100,7 +100,7 @@ class Consumers:
         async with self._changing:
             consumer = self.find(project, name)
             deleted = await self._store.delete(project, name)
-            consumer.end()
+            consumer.end(unknown_consumer(name))
             del self._consumers[project][name]
             return deleted
 
@@ -150,6 +150,12 @@ class Consumers:
                 log.info("consumer %s of project %s was not used and is deleted", record.name, record.project_id)
                 await self._delete(record.project_id, record.name)
 
+    def drop(self) -> None:
+        """Ends the workers of every consumer, and forgets the consumers: another sidecar has them."""
+        for consumer in self.all():
+            consumer.end(no_longer_here())
+        self._consumers.clear()
+
     async def close(self) -> None:
         """Writes the state of every consumer."""
         await self._background.drain()
@@ -193,6 +199,11 @@ def complete(settings: pb.ConsumerSettings) -> None:
             "settings.agent_types: it limits who else may consume, so 'shared' must be true",
             field="settings.agent_types",
         )
+
+
+def no_longer_here() -> SidecarError:
+    """Returns the error (CLU_001) for a call that another sidecar serves now."""
+    return unavailable("CLU_001", "another sidecar leads now; call again")
 
 
 def unknown_letter(dead_letter_id: str) -> SidecarError:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from nats.aio.msg import Msg
 from nats.js.errors import APIError
 
 from cco_sidecar.bus.base import FROM_OLDEST, Batch, Outgoing, Position, Published, SubscriptionKey
@@ -17,12 +16,14 @@ from cco_sidecar.bus.entry import Entry, identified
 from cco_sidecar.bus.history import History
 from cco_sidecar.bus.jetstream import messages
 from cco_sidecar.bus.jetstream.connection import FAILURES, Connection, away
+from cco_sidecar.bus.jetstream.discovery import Discovery
 from cco_sidecar.bus.jetstream.follower import Follower
 from cco_sidecar.bus.jetstream.link import Link
 from cco_sidecar.bus.jetstream.publishing import DUPLICATE_IN_BATCH, MAX_BATCH, WRONG_LAST, Publisher, Sent, fail
 from cco_sidecar.bus.jetstream.servers import warn
 from cco_sidecar.bus.jetstream.stored import StoredEvents
 from cco_sidecar.bus.jetstream.streams import Streams
+from cco_sidecar.bus.jetstream.telling import Telling
 from cco_sidecar.bus.journal import Journal
 from cco_sidecar.bus.journaled import Channel, JournaledBus
 from cco_sidecar.bus.publishing import check_together, not_the_newest
@@ -39,9 +40,7 @@ log = logging.getLogger(__name__)
 _MAX_WAITING_BYTES = 64 * 2**20
 # How long a stored message may take to come back.
 _RETURN_SECONDS = 10.0
-_DISCOVER_SECONDS = 5.0
 _TRIM_SECONDS = 15.0
-_STREAM_CREATED = "$JS.EVENT.ADVISORY.STREAM.CREATED.*"
 
 
 class JetStreamBus(JournaledBus):
@@ -52,6 +51,8 @@ class JetStreamBus(JournaledBus):
         self._connection = Connection(settings)
         self._streams = Streams(self._connection, settings)
         self._publisher = Publisher(self._connection, self._streams)
+        self._discovery = Discovery(self._connection, self._streams, self._channel)
+        self._telling = Telling(self._connection, settings.bus_prefix)
         self._monitor_urls = settings.bus_monitor_urls
         self._links: dict[str, Link] = {}
         self._sent: dict[str, Sent] = {}  # by the call in their headers
@@ -63,10 +64,9 @@ class JetStreamBus(JournaledBus):
     async def start(self) -> None:
         """Connects, and follows the stream of every project. Raises SidecarError (STR_002)."""
         await self._connection.open()
-        await self._connection.client.subscribe(_STREAM_CREATED, cb=self._created)
-        await self._discover()
+        await self._telling.start()
+        await self._discovery.start()
         self._started = True
-        self._background.start(self._keep_discovering(), "streams of new projects")
         self._background.start(self._keep_trimming(), "size of streams")
         self._background.start(warn(self._monitor_urls), "servers of NATS")
 
@@ -334,29 +334,6 @@ class JetStreamBus(JournaledBus):
             await channel.history.learn_keys(channel.keys, self._clock.steady_micros())
         return channel
 
-    async def _created(self, advisory: Msg) -> None:
-        if self._streams.is_ours(advisory.subject.rpartition(".")[2]):
-            self._background.start(self._found(), "streams of new projects")
-
-    async def _found(self) -> None:
-        try:
-            await self._discover()
-        except SidecarError as problem:
-            log.warning("cannot look for new streams: %s", problem)
-
-    async def _discover(self) -> None:
-        """Follows the streams that other sidecars have created. Raises SidecarError (STR_002)."""
-        try:
-            for project in await self._streams.projects():
-                await self._channel(project)
-        except FAILURES as problem:
-            raise away(problem) from problem
-
-    async def _keep_discovering(self) -> None:
-        while True:
-            await asyncio.sleep(_DISCOVER_SECONDS)
-            await self._found()
-
     async def _keep_trimming(self) -> None:
         while True:
             await asyncio.sleep(_TRIM_SECONDS)
@@ -369,6 +346,14 @@ class JetStreamBus(JournaledBus):
     def _droppable(self, project: str, upto: int, expired: Callable[[int, int], bool], max_bytes: int) -> int:
         """The stream has the same limits, and drops by itself."""
         return self._links[project].stream.first - 1
+
+    # -- other sidecars ------------------------------------------------------------------------------------
+
+    def tell(self, what: str, message: bytes) -> None:
+        self._telling.tell(what, message)
+
+    def hear(self, what: str, listener: Callable[[bytes], None]) -> None:
+        self._telling.hear(what, listener)
 
     # -- state ---------------------------------------------------------------------------------------------
 
@@ -394,5 +379,5 @@ class JetStreamBus(JournaledBus):
         await super().close()
 
     async def release(self) -> None:
-        await self._background.end()
+        await asyncio.gather(self._background.end(), self._discovery.end(), self._telling.end())
         await self._connection.close()

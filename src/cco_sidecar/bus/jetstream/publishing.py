@@ -50,6 +50,8 @@ class Sent:
         key = event.idempotency_key
         # Without a key, the call itself: it may be sent again when its answer is lost.
         identity = sha256(f"{event.publisher}\0{key}".encode()).hexdigest()[:32] if key else self.call
+        if self.outgoing.once:
+            identity = self.outgoing.once
         return {
             messages.CALL: self.call,
             messages.TTL: str(self.outgoing.ttl),

@@ -211,6 +211,11 @@ class Webhooks:
             self._background.start(worker.close(), "a webhook's requests")
             return await self._consumers.delete(project, name)
 
+    async def drop(self) -> None:
+        """Stops, and forgets all: another sidecar has them."""
+        await self.stop()
+        self._workers.clear()
+
     async def stop(self) -> None:
         """Takes nothing more. Requests under way may end; what they had is posted again after the next start."""
         await asyncio.gather(*(worker.close() for worker in self._all()))

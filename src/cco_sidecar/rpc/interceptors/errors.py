@@ -12,12 +12,10 @@ from cco_sidecar.auth.limits import RateLimited
 from cco_sidecar.core.errors import SidecarError, internal
 from cco_sidecar.core.status import to_status
 from cco_sidecar.rpc.call import Call
-from cco_sidecar.rpc.codes import CODES
+from cco_sidecar.rpc.codes import CODES, STATUS_DETAILS
 from cco_sidecar.rpc.interceptors.base import Around
 
 log = logging.getLogger(__name__)
-
-STATUS_DETAILS = "grpc-status-details-bin"
 
 
 class Errors(Around):

@@ -16,7 +16,8 @@ class RateLimit(Before):
         self._limits = limits
 
     def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        if not call.token:
+        if not call.token or call.via:
+            # Whoever passed it on has counted it.
             return
         allowance = self._limits.take(call.principal)
         if allowance is not None:

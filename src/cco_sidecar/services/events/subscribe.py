@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
+
+import orjson
 
 from cco_sidecar.bus import filters
 from cco_sidecar.bus.base import EventBus, Following, Position, Sink, SubscriptionKey
@@ -12,6 +15,8 @@ from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.principal import Principal
 from orchestra.v1.event_service_pb2 import SubscribeRequest, WaitEventsRequest, WaitEventsResponse
 
+log = logging.getLogger(__name__)
+
 DEFAULT_TIMEOUT_MS = 30_000
 DEFAULT_LIMIT = 100
 FROM_NOW = "$"
@@ -19,6 +24,7 @@ FROM_NOW = "$"
 # published while the agent handles the previous one are therefore not lost.
 RESUME_SECONDS = 60
 _MAX_RESUMED = 10_000
+_POLLED = "polled"
 
 
 class _PollKey(NamedTuple):
@@ -36,6 +42,8 @@ class Polls:
         self._bus = bus
         self._clock = clock
         self._ended: dict[_PollKey, tuple[float, str]] = {}
+        # The next poll may be at another sidecar.
+        bus.hear(_POLLED, self._heard)
 
     async def wait(self, request: WaitEventsRequest, principal: Principal) -> Encoded:
         """Waits for matching events, up to the request's timeout in milliseconds. Raises SidecarError."""
@@ -52,6 +60,8 @@ class Polls:
             since=since,
         )
         self._remember(key, batch.cursor)
+        if not principal.operator:
+            self._bus.tell(_POLLED, orjson.dumps([*key, batch.cursor]))
         # The callers that get the same batch share all but the time.
         shared: Encoded | None = batch.wire.memo.get("waited")
         if shared is None:
@@ -68,6 +78,13 @@ class Polls:
     def _resumed(self, key: _PollKey) -> str:
         at, cursor = self._ended.get(key, (0.0, ""))
         return cursor if self._clock.seconds() - at < RESUME_SECONDS else ""
+
+    def _heard(self, message: bytes) -> None:
+        try:
+            *key, cursor = orjson.loads(message)
+            self._remember(_PollKey(*key), str(cursor))
+        except (TypeError, ValueError):
+            log.warning("another sidecar told something that cannot be read")
 
     def _remember(self, key: _PollKey, cursor: str) -> None:
         # Re-insert the key, so that the oldest come first.

@@ -67,14 +67,16 @@ class Handover:
         self._waiting: set[str] = set()
         self._reading: set[str] = set()
         self._tasks = Background()
-        self._open = False
+        # Whether this sidecar runs the rules, and whether they may act.
+        self._held = self._open = False
+        bus.listen(self._on_event)
 
     async def recover(self) -> None:
         """Continues where an earlier sidecar stopped. Raises SidecarError.
 
         On the first start ever, and after mode `off`, projects begin at their newest event.
         """
-        self._bus.listen(self._on_event)
+        self._held = True
         known = await self._store.positions()
         began = known.get(_BEGUN)
         if began is None or began == _OFF:
@@ -99,6 +101,15 @@ class Handover:
         for project in list(self._waiting):
             self._wake(project)
 
+    async def drop(self) -> None:
+        """Stops the rules, and forgets what was read: another sidecar continues."""
+        self._held = self._open = False
+        await self._tasks.end()
+        for forgotten in (self._unsaved, self._waiting, self._reading):
+            forgotten.clear()
+        self._read.clear()
+        self._notices.clear()
+
     async def close(self) -> None:
         """Stops the rules. The next start continues where they stopped."""
         self._open = False
@@ -107,6 +118,8 @@ class Handover:
             await self._save()
 
     def _on_event(self, project: str, entry: Entry) -> None:
+        if not self._held:
+            return
         if self._open and project not in self._reading and not self._reactions.concerns(entry):
             # Nothing before it is unread: a project that has something to read is being read.
             self._notices.forget(entry)

@@ -35,6 +35,10 @@ class Notices:
             about = entry.text("event_id") or ""
             self._published[about].add((entry.event_type, entry.text("rule"), entry.text("agent_type")))
 
+    def clear(self) -> None:
+        """Forgets all."""
+        self._published.clear()
+
     def forget(self, entry: Entry) -> None:
         """Forgets the notices about an event that will not be read again."""
         self._published.pop(entry.event_id, None)

@@ -41,6 +41,7 @@ class Callbacks:
         self._agents = stores.agents
         self._spawner = supervision.spawner
         self._supervisor = supervision.supervisor
+        self._cluster = supervision.cluster
         self._starter = starter
         self._results = results
         self._one_at_a_time: KeyedSemaphore[str] = KeyedSemaphore()
@@ -78,6 +79,8 @@ class Callbacks:
             # The parent was deleted.
             await self._settle([each.session_id for each in await self._sessions.due(parent_id)])
             return
+        if not self._is_ours(stored.agent.sidecar_id):
+            return
         telling = list(parent.feed.telling)
         if telling and stored.agent.attempt >= parent.feed.telling_attempt:
             # An earlier sidecar resumed it.
@@ -100,6 +103,11 @@ class Callbacks:
             parent, stored.agent, text, "resumed: sessions that it started have ended", SESSION_MODE_UNSPECIFIED
         )
         await self._told(parent_id, ids)
+
+    def _is_ours(self, sidecar_id: str) -> bool:
+        """Whether this sidecar tells the session of an agent: the one that ran it, or the leader if that is gone."""
+        cluster = self._cluster
+        return sidecar_id == cluster.sidecar_id or (cluster.leads and cluster.find(sidecar_id) is None)
 
     async def _told(self, parent_id: str, ids: Sequence[str]) -> None:
         await self._settle(ids)

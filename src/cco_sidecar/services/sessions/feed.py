@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 _OF_TOOLS = frozenset({PRE_TOOL, POST_TOOL})
 # Characters of a message where the quota is filled.
 _SHORT = 1000
+_OF_SESSIONS = frozenset({"session_updated", "session_deleted"})
 _OF_AGENTS = frozenset({"agent_spawned", "agent_completed", "agent_failed", "agent_stopped"})
 Make = Callable[[Session], SessionChange | None]
 
@@ -54,6 +55,7 @@ class Feed:
         self._sessions = stores.sessions
         self._agents = stores.agents
         self._supervisor = supervision.supervisor
+        self._cluster = supervision.cluster
         self._launcher = supervision.launcher
         self._outbox = outbox
         self._bus = bus
@@ -76,13 +78,32 @@ class Feed:
         self._running = True
         self._bus.listen(self._on_event)
         for session in await self._sessions.open():
-            if session.feed.open and not session.external:
-                await self._recover(session)
-            else:
+            if not session.feed.open or session.external:
                 self._ended(session)
+            elif await self._is_ours(session):
+                await self._recover(session)
         # Such as one that was resumed just before the earlier sidecar ended.
         for agent_id in list(self._supervisor.active):
             self._wake(agent_id)
+
+    async def take_over(self, sidecar_id: str) -> None:
+        """Follows the agents that were taken over, and ends sessions whose sidecar was lost before it spawned their
+        agents. Raises SidecarError."""
+        for session in await self._sessions.open():
+            if not session.feed.open:
+                # Its end may be still to be told to a parent that was there.
+                self._ended(session)
+            elif session.agent_id:
+                self._wake(session.agent_id)
+            elif session.feed.sidecar_id == sidecar_id and not session.external:
+                await self._recover(session)
+
+    async def _is_ours(self, session: Session) -> bool:
+        """Whether this sidecar runs the agent of a session, or started a session that has none yet."""
+        if not self._cluster.shared:
+            return True
+        runs = await self._agents.sidecar_of(session.agent_id) if session.agent_id else session.feed.sidecar_id
+        return runs == self._cluster.sidecar_id
 
     async def close(self) -> None:
         """Stops following. The next start continues."""
@@ -139,8 +160,18 @@ class Feed:
     # -- following -----------------------------------------------------------------------------------------
 
     def _on_event(self, _project: str, entry: Entry) -> None:
+        if self._cluster.shared and entry.event_type in _OF_SESSIONS and (session_id := entry.text("session_id")):
+            self.background.start(self._heard(session_id), f"session {session_id}")
         if entry.event_type in _OF_AGENTS and (agent_id := entry.text("agent_id")):
             self._wake(agent_id)
+
+    async def _heard(self, session_id: str) -> None:
+        """Tells whoever waits here for a session that another sidecar may have ended. Raises SidecarError."""
+        session = await self._sessions.by_id(session_id)
+        if session is None:
+            self._release(session_id)
+        else:
+            self._ended(session)
 
     def _wake(self, agent_id: str) -> None:
         if not self._running:
@@ -173,7 +204,7 @@ class Feed:
         """Reads what the agent prints until it ends or waits for its next attempt. Raises SidecarError."""
         session = await self._sessions.by_agent(agent_id)
         stored = await self._current(agent_id)
-        if session is None or stored is None:
+        if session is None or stored is None or not await self._is_ours(session):
             return
         if not session.feed.open:
             if stored.agent.attempt == session.feed.attempt:

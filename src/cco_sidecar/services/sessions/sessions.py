@@ -47,6 +47,7 @@ class Sessions:
         self.results = Results(stores, types)
         self._callbacks = Callbacks(stores, supervision, self.feed, self.starter, self.results)
         self._silence = settings.session_silence
+        self._cluster = supervision.cluster
         self._clock = clock
         self._background = Background()
 
@@ -55,6 +56,10 @@ class Sessions:
         await self.feed.start()
         if self._silence:
             self._background.start(self._look_for_silent(), "silent sessions")
+
+    async def take_over(self, sidecar_id: str) -> None:
+        """Continues the sessions of a sidecar that is lost; its agents are here already. Raises SidecarError."""
+        await self.feed.take_over(sidecar_id)
 
     async def close(self) -> None:
         """Stops. The next start continues."""
@@ -66,6 +71,8 @@ class Sessions:
         """Ends external sessions whose programs say nothing any more."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
+            if not self._cluster.leads:
+                continue
             try:
                 await self.end_silent()
             except SidecarError as problem:

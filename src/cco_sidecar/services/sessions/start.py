@@ -183,6 +183,7 @@ class Starter:
             parameters=request.parameters if request.HasField("parameters") else None,
         )
         session.feed.open = True
+        session.feed.sidecar_id = self._supervisor.sidecar_id
         return session
 
 

@@ -13,6 +13,7 @@ from cco_sidecar.auth.identity_key import IdentityKey
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.outbox import Outbox
+from cco_sidecar.cluster.base import Cluster
 from cco_sidecar.core import certificates
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock
@@ -57,6 +58,7 @@ class SystemServicer:
         types: AgentTypes,
         metrics: Metrics,
         clock: Clock,
+        cluster: Cluster,
     ) -> None:
         """``settings`` must contain the ports in use. Raises SettingsError for an unusable identity key."""
         self._settings = settings
@@ -73,6 +75,7 @@ class SystemServicer:
         self._metrics = metrics
         self._cache = metrics.cache
         self._clock = clock
+        self._cluster = cluster
         self._doctor = Doctor(settings, clock)
 
     async def GetHealth(self, request: pb.GetHealthRequest, principal: Principal) -> pb.GetHealthResponse:
@@ -145,6 +148,7 @@ class SystemServicer:
                 errors_per_minute=round(performance.errors_per_minute, 3),
             ),
             timestamp=self._clock.timestamp(),
+            cluster=self._cluster.status(),
         )
 
     async def GetMetrics(self, request: pb.GetMetricsRequest, principal: Principal) -> HttpBody:

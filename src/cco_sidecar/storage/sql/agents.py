@@ -7,7 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cco_sidecar.storage.base import AgentTotals, Spent, StoredAgent, TypeTotals
+from cco_sidecar.core.errors import SidecarError, conflict
+from cco_sidecar.storage.base import TAKEN_OVER, AgentTotals, Spent, StoredAgent, TypeTotals
 from cco_sidecar.storage.event_stores import Announcement
 from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
@@ -32,8 +33,10 @@ _OPEN = (AGENT_STATUS_PENDING, AGENT_STATUS_RUNNING, AGENT_STATUS_NEEDS_INPUT, A
 class SqlAgents:
     """Implements AgentStore."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sidecar_id: str | None = None) -> None:
+        """``sidecar_id``: the one that makes the changes, if others use the database too."""
         self._database = database
+        self._sidecar_id = sidecar_id
 
     async def add(self, agent: Agent, request: SpawnAgentRequest, *, created: int) -> int:
         row = _columns(agent) | {
@@ -44,6 +47,7 @@ class SqlAgents:
             "cause": agent.cause or None,
             "tree": agent.tree,
             "created": created,
+            "sidecar_id": agent.sidecar_id,
             "request": request.SerializeToString(),
         }
         insert = self._database.insert(agents).values(row).on_conflict_do_nothing(index_elements=["cause"])
@@ -58,19 +62,32 @@ class SqlAgents:
         return await self._database.read(lambda c: c.execute(query).first() is not None)
 
     async def save(self, agent: Agent, event: Event | None = None) -> Announcement | None:
-        change = sa.update(agents).where(agents.c.agent_id == agent.agent_id).values(_columns(agent))
+        whose = agent.sidecar_id if self._sidecar_id is None else self._sidecar_id
+        this = (agents.c.agent_id == agent.agent_id, agents.c.sidecar_id == whose)
+        change = sa.update(agents).where(*this).values(_columns(agent))
 
         def work(connection: sa.Connection) -> Announcement | None:
-            connection.execute(change)
+            if not connection.execute(change).rowcount:
+                raise taken_over(agent.agent_id)
             return enqueue(connection, agent.project_id, event) if event is not None else None
 
         return await self._database.write(work)
 
+    async def move(self, agent: Agent, before: Agent) -> bool:
+        this = (agents.c.agent_id == agent.agent_id, agents.c.body == before.SerializeToString())
+        change = sa.update(agents).where(*this).values(_columns(agent) | {"sidecar_id": agent.sidecar_id})
+        return bool(await self._database.write(lambda c: c.execute(change).rowcount))
+
     async def by_id(self, agent_id: str) -> StoredAgent | None:
         return next(iter(await self._rows(whole(agents).where(agents.c.agent_id == agent_id))), None)
 
-    async def unfinished(self) -> Sequence[StoredAgent]:
-        return await self._rows(whole(agents).where(agents.c.status.in_(_OPEN)).order_by(agents.c.number))
+    async def sidecar_of(self, agent_id: str) -> str:
+        query = sa.select(agents.c.sidecar_id).where(agents.c.agent_id == agent_id)
+        return await self._database.read(lambda c: c.execute(query).scalar_one_or_none()) or ""
+
+    async def unfinished(self, sidecar_id: str | None = None) -> Sequence[StoredAgent]:
+        query = whole(agents).where(agents.c.status.in_(_OPEN)).order_by(agents.c.number)
+        return await self._rows(query if sidecar_id is None else query.where(agents.c.sidecar_id == sidecar_id))
 
     async def page(
         self,
@@ -131,6 +148,11 @@ class SqlAgents:
             StoredAgent(row.number, Agent.FromString(row.body), SpawnAgentRequest.FromString(row.request))
             for row in rows
         ]
+
+
+def taken_over(agent_id: str) -> SidecarError:
+    """Returns the error (AGT_010) for a change by a sidecar that no longer runs the agent."""
+    return conflict(TAKEN_OVER, f"another sidecar has taken agent '{agent_id}' over", agent_id=agent_id)
 
 
 def _columns(agent: Agent) -> dict[str, Any]:

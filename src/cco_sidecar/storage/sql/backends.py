@@ -17,6 +17,8 @@ from cco_sidecar.storage.sql import checksums
 from cco_sidecar.storage.sql.schema import metadata
 
 _CONNECT_SECONDS = 10
+# A server that does not acknowledge what was sent for so long is gone.
+_UNANSWERED_MS = 8000
 # Arbitrary keys of advisory locks: one of several processes that start at once migrates, and one sidecar uses the
 # database.
 _MIGRATION_LOCK = 0x6363_6F00
@@ -35,6 +37,10 @@ _KEEP_SESSION = """
 """
 # SQLSTATE after lock_timeout (PostgreSQL, appendix A).
 _LOCK_NOT_AVAILABLE = "55P03"
+# Of a deadlock, and of a transaction that cannot be put in an order with another.
+_PASSES = frozenset({"40P01", "40001"})
+# A process that is paused within a transaction must not hold up the others: the leader's lease is longer.
+_IDLE_IN_TRANSACTION = "5s"
 
 
 class Claimed(SettingsError):
@@ -76,8 +82,17 @@ class Backend(Protocol):
         """Waits, in the transaction that migrates, until no other process migrates the database."""
         ...
 
-    def claim(self) -> Claim:
-        """Keeps other sidecars from using the database. Raises Claimed if another one uses it, SettingsError."""
+    def lock(self, connection: sa.Connection, name: str) -> None:
+        """Waits until no other process is in a transaction that has a lock of this name, which ends with this one."""
+        ...
+
+    def may_pass(self, problem: BaseException | None) -> bool:
+        """Whether a transaction failed only because of another one at the same time."""
+        ...
+
+    def claim(self, *, shared: bool = False) -> Claim:
+        """Keeps other sidecars from using the database; with ``shared``, only those that want it for themselves. Raises
+        Claimed if one of them uses it, SettingsError."""
         ...
 
     def is_claimed(self) -> bool:
@@ -135,7 +150,13 @@ class Sqlite:
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Does nothing: the lock of the storage directory keeps other processes out."""
 
-    def claim(self) -> Claim:
+    def lock(self, connection: sa.Connection, name: str) -> None:
+        """Does nothing: one process uses the file."""
+
+    def may_pass(self, problem: BaseException | None) -> bool:
+        return False
+
+    def claim(self, *, shared: bool = False) -> Claim:
         """Does nothing, for the same reason."""
         return Claim()
 
@@ -192,7 +213,7 @@ class Sqlite:
 
 
 class PostgreSQL:
-    """PostgreSQL: a database server. Each sidecar needs a database of its own (ADR 0019)."""
+    """PostgreSQL: a database server. Sidecars share a database if they share their events too (ADR 0041)."""
 
     shared = True
 
@@ -207,7 +228,8 @@ class PostgreSQL:
         self.name = parsed.set(query={}).render_as_string(hide_password=True)
 
     def engine(self) -> sa.Engine:
-        timeout = {} if "connect_timeout" in self._url.query else {"connect_timeout": _CONNECT_SECONDS}
+        given = {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": _UNANSWERED_MS}
+        timeout = {name: value for name, value in given.items() if name not in self._url.query}
         try:
             engine = sa.create_engine(
                 self._url,
@@ -231,7 +253,13 @@ class PostgreSQL:
     def lock_migrations(self, connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
 
-    def claim(self) -> Claim:
+    def lock(self, connection: sa.Connection, name: str) -> None:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name, 0))))
+
+    def may_pass(self, problem: BaseException | None) -> bool:
+        return getattr(problem, "sqlstate", None) in _PASSES
+
+    def claim(self, *, shared: bool = False) -> Claim:
         """Takes a lock for as long as a connection of its own is open. Waits, because the server may need a moment to
         notice that a killed sidecar is gone."""
         opened = contextlib.ExitStack()
@@ -241,12 +269,14 @@ class PostgreSQL:
             connection = opened.enter_context(engine.connect()).execution_options(isolation_level="AUTOCOMMIT")
             connection.exec_driver_sql(_KEEP_SESSION)
             connection.exec_driver_sql(f"SET lock_timeout = '{_CLAIM_SECONDS}s'")
-            connection.execute(sa.select(sa.func.pg_advisory_lock(_OWNER_LOCK)))
+            lock = sa.func.pg_advisory_lock_shared if shared else sa.func.pg_advisory_lock
+            connection.execute(sa.select(lock(_OWNER_LOCK)))
         except sa.exc.DBAPIError as problem:
             opened.close()
             if getattr(problem.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
                 raise Claimed(
-                    f"another sidecar uses the database {self.name}; each needs a database of its own"
+                    f"another sidecar uses the database {self.name}; each needs a database of its own, unless all have "
+                    "their events in NATS (bus_url)"
                 ) from problem
             raise self.unusable(problem) from problem
         except SettingsError:
@@ -342,6 +372,7 @@ def _prepared(connection: Any, _: Any) -> None:
         )
     connection.autocommit = True
     connection.execute("SET synchronous_commit = on")
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_IN_TRANSACTION}'")
     connection.autocommit = False
 
 

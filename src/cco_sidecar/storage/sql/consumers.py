@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from cco_sidecar.storage.base import PAGE_BYTES
 from cco_sidecar.storage.event_stores import MAX_LETTER_BYTES, Announcement, ConsumerChange, StoredLetter
 from cco_sidecar.storage.sql.checksums import whole
-from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.database import Connected
 from cco_sidecar.storage.sql.outbox import enqueue
 from cco_sidecar.storage.sql.schema import consumers, dead_letters
 from orchestra.v1.consumer_service_pb2 import Consumer, DeadLetter
@@ -18,7 +18,7 @@ from orchestra.v1.consumer_service_pb2 import Consumer, DeadLetter
 class SqlConsumers:
     """Implements ConsumerStore."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Connected) -> None:
         self._database = database
 
     async def add(self, consumer: Consumer) -> None:

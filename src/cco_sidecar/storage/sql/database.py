@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import logging
 import queue
+import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import alembic.util
 import sqlalchemy as sa
@@ -28,6 +30,9 @@ _PROBE_SECONDS = 0.02
 # A probe without an answer for so long means that the database hangs.
 _HANGING_SECONDS = 3.0
 _CLAIM_CHECK_SECONDS = 2.0
+# After a conflict with another process, such as a deadlock: how often a change is made again, and the pause before it.
+_MOST_AGAIN = 5
+_PAUSE_SECONDS = 0.05
 _CHECK_FIRST_SECONDS = 1.0
 # What reading raises for rows that changed on the disk; the driver, for an error that quotes names of columns.
 _DAMAGED = (DamagedRecord, UnicodeDecodeError)
@@ -49,6 +54,19 @@ class _Request(NamedTuple):
     done: Callable[[Any, BaseException | None], None]
 
 
+class Connected(Protocol):
+    """What stores need of a database."""
+
+    @property
+    def insert(self) -> Callable[[sa.Table], Any]: ...
+
+    @property
+    def read(self) -> Callable[[Callable[[sa.Connection], T]], Awaitable[T]]: ...
+
+    @property
+    def write(self) -> Callable[[Callable[[sa.Connection], T]], Awaitable[T]]: ...
+
+
 class Database:
     """Serves requests in order, on one thread with one connection; searches on another. Thread-safe.
 
@@ -58,13 +76,17 @@ class Database:
     outcome is unknown: all of its requests fail.
     """
 
-    def __init__(self, backend: Backend, *, exclusive: bool = False) -> None:
-        """Opens and migrates the database. ``exclusive``: only if no other sidecar uses it. Raises SettingsError."""
+    def __init__(
+        self, backend: Backend, *, exclusive: bool = False, shared: bool = False, sidecar_id: str = ""
+    ) -> None:
+        """Opens and migrates the database. ``exclusive``: only if no other sidecar uses it; ``shared``: only if no
+        other has it for itself; ``sidecar_id``: who makes the changes. Raises SettingsError."""
         self._backend = backend
         self.shared = backend.shared
         self.insert = backend.insert
-        self._engine = backend.engine()
-        self._claim = backend.claim() if exclusive else Claim()
+        self._engine = backend.engine().execution_options(sidecar_id=sidecar_id)
+        self._sharing = shared
+        self._claim = backend.claim(shared=shared) if exclusive or shared else Claim()
         # Another sidecar has taken the database over.
         self._taken = ""
         self._damage = ""
@@ -99,7 +121,7 @@ class Database:
                 continue
             await asyncio.to_thread(self._claim.release)
             try:
-                self._claim = await asyncio.to_thread(self._backend.claim)
+                self._claim = await asyncio.to_thread(partial(self._backend.claim, shared=self._sharing))
                 self._taken = ""
             except Claimed as problem:
                 self._taken = str(problem)
@@ -222,7 +244,14 @@ class Database:
                 engine.dispose()
                 return
 
-    def _do(self, works: list[_Request], engine: sa.Engine) -> None:
+    def lock(self, connection: sa.Connection, name: str) -> None:
+        """Waits, within a change, until no other process makes one that has a lock of this name."""
+        self._backend.lock(connection, name)
+
+    def _passes(self, problem: sa.exc.DBAPIError) -> bool:
+        return self._backend.may_pass(problem.orig)
+
+    def _do(self, works: list[_Request], engine: sa.Engine, again: int = _MOST_AGAIN) -> None:
         committing = False
         try:
             with engine.begin() as connection:
@@ -236,6 +265,9 @@ class Database:
             for request in works:
                 if unknown:
                     request.done(None, _CommitFailed(problem))
+                elif len(works) == 1 and again and isinstance(problem, sa.exc.DBAPIError) and self._passes(problem):
+                    time.sleep(random.uniform(0, _PAUSE_SECONDS))
+                    self._do(works, engine, again - 1)
                 elif len(works) == 1:
                     request.done(None, problem)
                 else:

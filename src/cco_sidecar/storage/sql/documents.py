@@ -128,6 +128,7 @@ class SqlDocuments:
     async def delete(self, project: str, document_id: str, make: Callable[[Document], Event]) -> Sequence[Deleted]:
         def work(connection: sa.Connection) -> list[Deleted]:
             deleted = []
+            self._database.lock(connection, f"documents {project}")
             for each in relations.with_children(connection, document_id):
                 found = _stored(connection, project, each, lock=self._database.shared)
                 if found is not None:
@@ -149,7 +150,9 @@ class SqlDocuments:
 
     async def relate(self, relation: DocumentRelation, project: str, event: Event) -> Announcement:
         def work(connection: sa.Connection) -> Announcement:
-            for document_id in (relation.from_document_id, relation.to_document_id):
+            # The family of a document is read before it is changed.
+            self._database.lock(connection, f"documents {project}")
+            for document_id in sorted((relation.from_document_id, relation.to_document_id)):
                 if _stored(connection, project, document_id, lock=self._database.shared) is None:
                     raise not_found("DOC_001", f"document '{document_id}' not found")
             relations.add(connection, relation, project)
@@ -163,12 +166,17 @@ class SqlDocuments:
     async def change_relation(
         self, project: str, relation_id: str, make: Callable[[DocumentRelation], None]
     ) -> DocumentRelation | None:
-        return await self._database.write(lambda c: relations.change(c, project, relation_id, make))
+        def work(connection: sa.Connection) -> DocumentRelation | None:
+            self._database.lock(connection, f"documents {project}")
+            return relations.change(connection, project, relation_id, make)
+
+        return await self._database.write(work)
 
     async def unrelate(
         self, project: str, relation_id: str, make: Callable[[DocumentRelation], Event]
     ) -> Announcement | None:
         def work(connection: sa.Connection) -> Announcement | None:
+            self._database.lock(connection, f"documents {project}")
             relation = relations.take(connection, project, relation_id)
             return enqueue(connection, project, make(relation)) if relation is not None else None
 
@@ -206,13 +214,14 @@ class SqlDocuments:
             found: list[Found] = []
             left = MAX_SEARCHED_BYTES
             for number, rank in connection.execute(query).all():
-                row = connection.execute(whole(documents).where(documents.c.number == number)).one()
+                row = connection.execute(whole(documents).where(documents.c.number == number)).one_or_none()
+                if row is None:
+                    # It was deleted meanwhile.
+                    continue
                 document = Document.FromString(row.body)
                 left -= document.size_bytes
-                content = None
-                if left >= 0:
-                    content = _content(connection, document.document_id, document.revision).content
-                found.append(Found(document, rank, content))
+                content = _content(connection, document.document_id, document.revision) if left >= 0 else None
+                found.append(Found(document, rank, content.content if content is not None else None))
             return found
 
         return await self._database.search(work)

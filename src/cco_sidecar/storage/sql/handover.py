@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from cco_sidecar.storage.sql.checksums import whole
-from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.database import Connected
 from cco_sidecar.storage.sql.schema import handover
 
 
 class SqlHandover:
     """Implements HandoverStore."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Connected) -> None:
         self._database = database
 
     async def positions(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from google.protobuf.message import Message
 
 from cco_sidecar.storage.sql.checksums import whole
-from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.database import Connected
 
 M = TypeVar("M", bound=Message)
 
@@ -17,7 +17,7 @@ M = TypeVar("M", bound=Message)
 class KeyedMessages(Generic[M]):
     """``name`` is the column and the field that names a message within its project; ``body`` is the message."""
 
-    def __init__(self, database: Database, table: sa.Table, name: str, message_type: type[M]) -> None:
+    def __init__(self, database: Connected, table: sa.Table, name: str, message_type: type[M]) -> None:
         self._database = database
         self._table = table
         self._name = name

@@ -46,7 +46,11 @@ class SqlKnowledge:
 
     def insert(self, connection: sa.Connection, entries: Iterable[KnowledgeEntry]) -> list[KnowledgeEntry]:
         """Adds entries of one issue in a transaction. Returns each, or the one that has its kind and text already."""
-        stored = [self._insert(connection, entry) for entry in entries]
+        given = list(entries)
+        if given:
+            # One process at a time: of an issue, each text is there once, and so many may be pending.
+            self._database.lock(connection, f"knowledge {given[0].project_id} {given[0].issue_id}")
+        stored = [self._insert(connection, entry) for entry in given]
         if stored:
             self._make_room(connection, stored[0].project_id, stored[0].issue_id)
         return stored
@@ -68,15 +72,17 @@ class SqlKnowledge:
         return KnowledgeEntry.FromString(connection.execute(known).one().body)
 
     def _make_room(self, connection: sa.Connection, project: str, issue: str) -> None:
-        pending = sa.select(knowledge.c.number).where(
+        pending = whole(knowledge).where(
             knowledge.c.project_id == project,
             knowledge.c.issue_id == issue,
             knowledge.c.status == KNOWLEDGE_STATUS_PENDING,
         )
         oldest = pending.order_by(knowledge.c.number.desc()).offset(MAX_PENDING).limit(MAX_PENDING)
-        for (number,) in connection.execute(oldest).all():
-            row = connection.execute(whole(knowledge).where(knowledge.c.number == number)).one()
-            self._remove(connection, number, KnowledgeEntry.FromString(row.body))
+        if self._database.shared:
+            # Not one that another process approves at this moment.
+            oldest = oldest.with_for_update(skip_locked=True)
+        for row in connection.execute(oldest).all():
+            self._remove(connection, row.number, KnowledgeEntry.FromString(row.body))
 
     def _remove(self, connection: sa.Connection, number: int, entry: KnowledgeEntry) -> None:
         self._words.remove(connection, number, entry.text)
@@ -108,7 +114,9 @@ class SqlKnowledge:
             ranks = connection.execute(query).all()
             chosen = whole(knowledge).where(knowledge.c.number.in_([row.number for row in ranks]))
             bodies = {row.number: row.body for row in connection.execute(chosen)}
-            return [FoundEntry(KnowledgeEntry.FromString(bodies[row.number]), row.rank) for row in ranks]
+            # Others may have been deleted meanwhile.
+            there = [row for row in ranks if row.number in bodies]
+            return [FoundEntry(KnowledgeEntry.FromString(bodies[row.number]), row.rank) for row in there]
 
         return await self._database.search(work)
 

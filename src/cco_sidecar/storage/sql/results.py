@@ -20,6 +20,9 @@ from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.knowledge_service_pb2 import KnowledgeEntry
 from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, Result
 
+# Transactions may become visible in a different order than they took their numbers, so this many are looked at.
+_OVERLAP = 256
+
 
 class SqlResults:
     """Implements ResultStore."""
@@ -46,6 +49,8 @@ class SqlResults:
         }
 
         def work(connection: sa.Connection) -> Added | StoredResult:
+            # The results of an issue are committed in the order of their numbers.
+            self._database.lock(connection, f"results {result.project_id} {result.issue_id}")
             if key and (first := self._first(connection, result, session, key)) is not None:
                 return first
             inserted = connection.execute(sa.insert(results).values(row)).inserted_primary_key
@@ -148,10 +153,13 @@ class SqlResults:
     async def version(self, project: str, issue: str) -> int:
         if not self._database.shared:
             return self._versions[project, issue]
-        query = sa.select(sa.func.max(results.c.number)).where(results.c.project_id == project)
+        # Not only the newest: a transaction of another sidecar may become visible after one with higher numbers.
+        newest = sa.select(results.c.number).where(results.c.project_id == project)
         if issue:
-            query = query.where(results.c.issue_id == issue)
-        return await self._database.read(lambda c: c.execute(query).scalar()) or 0
+            newest = newest.where(results.c.issue_id == issue)
+        newest = newest.order_by(results.c.number.desc()).limit(_OVERLAP)
+        query = sa.select(sa.func.coalesce(sa.func.sum(newest.subquery().c.number), 0))
+        return int(await self._database.read(lambda c: c.execute(query).scalar_one()))
 
     async def _rows(self, query: sa.Select[Any]) -> list[StoredResult]:
         rows = await self._database.read(lambda c: c.execute(query).all())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from cco_sidecar.storage.event_stores import Announcement
-from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.database import Connected
 from cco_sidecar.storage.sql.keyed import KeyedMessages
 from cco_sidecar.storage.sql.outbox import enqueue
 from cco_sidecar.storage.sql.schema import schedules
@@ -16,7 +16,7 @@ from orchestra.v1.schedule_service_pb2 import Schedule
 class SqlSchedules(KeyedMessages[Schedule]):
     """Implements ScheduleStore."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Connected) -> None:
         super().__init__(database, schedules, "schedule_id", Schedule)
 
     async def publish(self, schedule: Schedule, event: Event, *, last: bool) -> Announcement | None:

@@ -188,6 +188,8 @@ agents = Table(
     Column("tree", String, nullable=False, server_default=""),
     # Microseconds since 1970 UTC.
     Column("created", BigInteger, nullable=False, server_default="0"),
+    # The sidecar that runs it, or ran it last.
+    Column("sidecar_id", String, nullable=False, server_default=""),
     # A serialised orchestra.v1.Agent, and the orchestra.v1.SpawnAgentRequest that created it.
     Column("body", LargeBinary, nullable=False),
     Column("request", LargeBinary, nullable=False),
@@ -293,5 +295,32 @@ outbox = Table(
     Column("project_id", String, nullable=False),
     # A serialised orchestra.v1.Event, without its id and time.
     Column("event", LargeBinary, nullable=False),
+    # The sidecar that publishes it.
+    Column("sidecar_id", String, nullable=False, server_default=""),
     sqlite_autoincrement=True,
+)
+
+# The sidecars that share the database.
+members = Table(
+    "members",
+    metadata,
+    Column("sidecar_id", String, primary_key=True),
+    # One process; the next with the same id has another.
+    Column("incarnation", String, nullable=False),
+    # Its last sign of life by the clock of the database, in seconds since 1970 UTC.
+    Column("seen", Float, nullable=False),
+    # A serialised orchestra.v1.ClusterMember.
+    Column("body", LargeBinary, nullable=False),
+)
+
+# What one sidecar of several does.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("holder", String, nullable=False),
+    # Grows with every holder.
+    Column("fence", BigInteger, nullable=False),
+    # By the clock of the database, in seconds since 1970 UTC.
+    Column("until", Float, nullable=False),
 )

@@ -40,12 +40,16 @@ class SqlSessions:
         mistaken = sa.select(columns.number).where(columns.project_id == session.project_id, same)
 
         def work(connection: sa.Connection) -> ChangedSession | None:
+            self._database.lock(connection, f"sessions {session.project_id}")
             if connection.execute(mistaken).first():
                 return None
             insert = self._database.insert(sessions).values(row).on_conflict_do_nothing()
             if not connection.execute(insert.returning(sessions.c.number)).first():
                 return None
-            return _apply(connection, change)
+            # A copy: it may be done again after it was rolled back.
+            added = Session()
+            added.CopyFrom(session)
+            return _apply(connection, change._replace(session=added))
 
         return await self._database.write(work)
 
@@ -76,6 +80,8 @@ class SqlSessions:
             change = make(before)
             if change is None:
                 return None
+            if change.session.name != name:
+                self._database.lock(connection, f"sessions {change.session.project_id}")
             if change.session.name != name and _is_taken(connection, change.session):
                 raise conflict("SES_002", f"there is already a session '{change.session.name}'")
             return _apply(connection, change)
@@ -93,7 +99,7 @@ class SqlSessions:
         query = whole(sessions).where(sessions.c.session_id == session_id)
 
         def work(connection: sa.Connection) -> Announcement | None:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(query.with_for_update() if self._database.shared else query).one_or_none()
             if row is None:
                 return None
             for table in (session_events, sessions):

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from cco_sidecar.storage.event_stores import StoredWebhook
 from cco_sidecar.storage.sql.checksums import whole
-from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.database import Connected
 from cco_sidecar.storage.sql.schema import webhooks
 from orchestra.v1.webhook_service_pb2 import Webhook
 
@@ -16,7 +16,7 @@ from orchestra.v1.webhook_service_pb2 import Webhook
 class SqlWebhooks:
     """Implements WebhookStore."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Connected) -> None:
         self._database = database
 
     async def put(self, stored: StoredWebhook) -> None:

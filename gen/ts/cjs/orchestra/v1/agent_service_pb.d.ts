@@ -734,6 +734,13 @@ export declare type Agent = Message<"orchestra.v1.Agent"> & {
    * @generated from field: orchestra.v1.SpanRecord span = 37;
    */
   span?: SpanRecord;
+
+  /**
+   * ID of the sidecar that runs it, or ran it last, as in `GET /status` of several sidecars.
+   *
+   * @generated from field: string sidecar_id = 38;
+   */
+  sidecarId: string;
 };
 
 /**

@@ -79,6 +79,13 @@ export declare type CallRules = Message<"orchestra.v1.CallRules"> & {
    * @generated from field: bool changes = 8;
    */
   changes: boolean;
+
+  /**
+   * Which of several sidecars serves the call; by default any.
+   *
+   * @generated from field: orchestra.v1.Home home = 9;
+   */
+  home: Home;
 };
 
 /**
@@ -337,6 +344,46 @@ export enum Open {
  * Describes the enum orchestra.v1.Open.
  */
 export declare const OpenSchema: GenEnum<Open>;
+
+/**
+ * Which of several sidecars serves a call. The one that gets it passes it on.
+ *
+ * @generated from enum orchestra.v1.Home
+ */
+export enum Home {
+  /**
+   * Any.
+   *
+   * @generated from enum value: HOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The leader, which alone runs consumers, schedules and webhooks.
+   *
+   * @generated from enum value: HOME_LEADER = 1;
+   */
+  LEADER = 1,
+
+  /**
+   * The one that runs the agent of the request's `agent_id`, or ran it last.
+   *
+   * @generated from enum value: HOME_AGENT = 2;
+   */
+  AGENT = 2,
+
+  /**
+   * The one that runs the agent of the request's `session_id`, or ran it last.
+   *
+   * @generated from enum value: HOME_SESSION = 3;
+   */
+  SESSION = 3,
+}
+
+/**
+ * Describes the enum orchestra.v1.Home.
+ */
+export declare const HomeSchema: GenEnum<Home>;
 
 /**
  * The syntax of a string field.

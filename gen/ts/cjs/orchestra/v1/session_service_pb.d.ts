@@ -240,6 +240,13 @@ export declare type SessionFeed = Message<"orchestra.v1.SessionFeed"> & {
    * @generated from field: uint32 telling_attempt = 6;
    */
   tellingAttempt: number;
+
+  /**
+   * Sidecar that started it.
+   *
+   * @generated from field: string sidecar_id = 7;
+   */
+  sidecarId: string;
 };
 
 /**

@@ -380,6 +380,13 @@ export declare type GetStatusResponse = Message<"orchestra.v1.GetStatusResponse"
    * @generated from field: google.protobuf.Timestamp timestamp = 5;
    */
   timestamp?: Timestamp;
+
+  /**
+   * The sidecars that share the database and the events; absent for a sidecar of its own.
+   *
+   * @generated from field: orchestra.v1.ClusterStatus cluster = 6;
+   */
+  cluster?: ClusterStatus;
 };
 
 /**
@@ -387,6 +394,145 @@ export declare type GetStatusResponse = Message<"orchestra.v1.GetStatusResponse"
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export declare const GetStatusResponseSchema: GenMessage<GetStatusResponse>;
+
+/**
+ * Sidecars that share a database and the events in NATS.
+ *
+ * @generated from message orchestra.v1.ClusterStatus
+ */
+export declare type ClusterStatus = Message<"orchestra.v1.ClusterStatus"> & {
+  /**
+   * ID of the sidecar that answers.
+   *
+   * @generated from field: string sidecar_id = 1;
+   */
+  sidecarId: string;
+
+  /**
+   * ID of the leader, which runs consumers, schedules, webhooks and hand-over rules; empty while
+   * another is chosen.
+   *
+   * @generated from field: string leader_id = 2;
+   */
+  leaderId: string;
+
+  /**
+   * All sidecars, sorted by ID, also those that were lost a short time ago.
+   *
+   * @generated from field: repeated orchestra.v1.ClusterMember members = 3;
+   */
+  members: ClusterMember[];
+};
+
+/**
+ * Describes the message orchestra.v1.ClusterStatus.
+ * Use `create(ClusterStatusSchema)` to create a new message.
+ */
+export declare const ClusterStatusSchema: GenMessage<ClusterStatus>;
+
+/**
+ * One of several sidecars, as of its last sign of life.
+ *
+ * @generated from message orchestra.v1.ClusterMember
+ */
+export declare type ClusterMember = Message<"orchestra.v1.ClusterMember"> & {
+  /**
+   * ID of the sidecar, which stays with its storage directory.
+   *
+   * @generated from field: string sidecar_id = 1;
+   */
+  sidecarId: string;
+
+  /**
+   * Host name of its machine.
+   *
+   * @generated from field: string host = 2;
+   */
+  host: string;
+
+  /**
+   * Where the other sidecars reach its gRPC port, such as `10.0.0.5:3002`.
+   *
+   * @generated from field: string address = 3;
+   */
+  address: string;
+
+  /**
+   * Whether that port has TLS.
+   *
+   * @generated from field: bool tls = 4;
+   */
+  tls: boolean;
+
+  /**
+   * Version of the sidecar.
+   *
+   * @generated from field: string version = 5;
+   */
+  version: string;
+
+  /**
+   * When the sidecar started.
+   *
+   * @generated from field: google.protobuf.Timestamp started_at = 6;
+   */
+  startedAt?: Timestamp;
+
+  /**
+   * Agents that occupy one of its slots.
+   *
+   * @generated from field: uint32 running = 7;
+   */
+  running: number;
+
+  /**
+   * Agents that wait for a slot.
+   *
+   * @generated from field: uint32 queued = 8;
+   */
+  queued: number;
+
+  /**
+   * Its `agents.max_concurrent`; 0 means no limit.
+   *
+   * @generated from field: uint32 max_concurrent = 9;
+   */
+  maxConcurrent: number;
+
+  /**
+   * Seconds since its last sign of life, by the clock of the database.
+   *
+   * @generated from field: double silent_seconds = 10;
+   */
+  silentSeconds: number;
+
+  /**
+   * Whether the others count on it: its last sign of life is recent.
+   *
+   * @generated from field: bool alive = 11;
+   */
+  alive: boolean;
+
+  /**
+   * Fingerprint of the key that signs tokens.
+   *
+   * @generated from field: string key_fingerprint = 12;
+   */
+  keyFingerprint: string;
+
+  /**
+   * Random ID of this boot of its machine.
+   *
+   * @generated from field: string boot_id = 13;
+   */
+  bootId: string;
+};
+
+/**
+ * Describes the message orchestra.v1.ClusterMember.
+ * Use `create(ClusterMemberSchema)` to create a new message.
+ */
+export declare const ClusterMemberSchema: GenMessage<ClusterMember>;
 
 /**
  * Counts of agents. An agent that is retried or resumed still counts once.

@@ -1,0 +1,154 @@
+"""Finds the sidecar that serves a call, and passes the call on to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf import message_factory
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from cco_sidecar.auth.passes import HEADER, Passes
+from cco_sidecar.auth.policy import method_path
+from cco_sidecar.cluster.base import Cluster
+from cco_sidecar.core.errors import Kind, SidecarError, unavailable
+from cco_sidecar.core.services import services
+from cco_sidecar.core.status import from_status
+from cco_sidecar.rpc.call import Call
+from cco_sidecar.rpc.codes import STATUS_DETAILS
+from cco_sidecar.rpc.homes import Homes
+from cco_sidecar.rpc.peers import Peers
+from orchestra.v1.system_service_pb2 import ClusterMember
+
+# The time in which a lost leader is followed by another, and some more.
+_PATIENCE_SECONDS = 20.0
+# Two signs of life.
+_RETURN_SECONDS = 2.0
+_CONNECT_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
+# Errors of a sidecar that has done nothing: the call is made again.
+_UNDONE = frozenset({"CLU_001", "CLU_002"})
+
+
+class Forwarding:
+    """Calls of other sidecars. Nothing is called twice unless the first call surely did nothing."""
+
+    def __init__(self, cluster: Cluster, homes: Homes, peers: Peers, passes: Passes) -> None:
+        self.passes = passes
+        self._cluster = cluster
+        self._homes = homes
+        self._peers = peers
+        self._responses = {
+            method_path(method): message_factory.GetMessageClass(method.output_type)
+            for service in services()
+            for method in service.methods
+        }
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._peers.close()
+
+    async def target(self, call: Call, request: Message) -> ClusterMember | None:
+        """Returns the other sidecar that serves a call; None if this one does. Waits while there is none. Raises
+        SidecarError: CLU_002 if nobody leads, CLU_003 if the sidecar of an agent does not answer."""
+        home, now = call.policy.rules.home, asyncio.get_running_loop().time
+        began = now()
+        while True:
+            try:
+                found = await self._homes.of(home, call.policy, request)
+            except SidecarError:
+                # It may just have come back.
+                if call.via or now() >= began + _RETURN_SECONDS:
+                    raise
+            else:
+                if found is None:
+                    return None
+                if not call.via and found.sidecar_id and found.sidecar_id != self._cluster.sidecar_id:
+                    return found
+                # Nobody leads, or the lead has just begun or ended here.
+                if call.via or now() >= began + _PATIENCE_SECONDS:
+                    raise nobody_leads()
+            await self._cluster.changed(_LOOK_SECONDS)
+
+    async def unary(self, call: Call, request: Message, member: ClusterMember) -> Any:
+        """Returns the answer of another sidecar. Raises its SidecarError; CLU_004 if it does not answer."""
+        channel = await self._channel(member)
+        ask = channel.unary_unary(
+            call.policy.path,
+            request_serializer=_bytes,
+            response_deserializer=self._responses[call.policy.path].FromString,
+        )
+        try:
+            return await ask(request, metadata=self._metadata(call))
+        except grpc.aio.AioRpcError as problem:
+            raise _error_of(problem, member) from None
+
+    async def stream(self, call: Call, request: Message, member: ClusterMember) -> AsyncGenerator[Any, None]:
+        """Yields the answers of another sidecar. Raises as ``unary`` does."""
+        channel = await self._channel(member)
+        ask = channel.unary_stream(
+            call.policy.path,
+            request_serializer=_bytes,
+            response_deserializer=self._responses[call.policy.path].FromString,
+        )
+        answers = ask(request, metadata=self._metadata(call))
+        try:
+            async for answer in answers:
+                yield answer
+        except grpc.aio.AioRpcError as problem:
+            raise _error_of(problem, member) from None
+        finally:
+            answers.cancel()
+
+    async def _channel(self, member: ClusterMember) -> grpc.aio.Channel:
+        """Raises SidecarError (CLU_002) if there is no connection: nothing was sent."""
+        channel = self._peers.channel(member)
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await channel.channel_ready()
+        except TimeoutError:
+            raise unavailable(
+                "CLU_002", f"sidecar {member.sidecar_id} ({member.address}), which serves this call, is not reachable"
+            ) from None
+        return channel
+
+    def _metadata(self, call: Call) -> tuple[tuple[str, str], ...]:
+        sent = [(HEADER, self.passes.own()), ("x-request-id", call.request_id)]
+        if call.token:
+            sent.append(("authorization", f"Bearer {call.token}"))
+        if call.trace is not None:
+            sent.append(("traceparent", call.trace.traceparent))
+        return tuple(sent)
+
+
+def nobody_leads() -> SidecarError:
+    """Returns the error (CLU_002) while there is no leader."""
+    return unavailable("CLU_002", "no sidecar leads the others at the moment; retry")
+
+
+def did_nothing(problem: SidecarError) -> bool:
+    """Whether the other sidecar surely did nothing."""
+    return problem.code in _UNDONE
+
+
+def _bytes(request: Message) -> bytes:
+    return request.SerializeToString()
+
+
+def _error_of(problem: grpc.aio.AioRpcError, member: ClusterMember) -> SidecarError:
+    for key, value in problem.trailing_metadata() or ():
+        if key == STATUS_DETAILS and isinstance(value, bytes):
+            return from_status(status_pb2.Status.FromString(value))
+    code = problem.code()
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return unavailable(
+            "CLU_004",
+            f"sidecar {member.sidecar_id} ({member.address}) ended while it served this call; check whether it was "
+            "done before you retry",
+        )
+    kind = next((kind for kind in Kind if kind.grpc_code == code.value[0]), Kind.INTERNAL)
+    return SidecarError(kind, "CLU_004", problem.details() or code.name)
