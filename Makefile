@@ -162,6 +162,7 @@ picture: setup ## draw the imports of the packages into docs/architecture.md
 lock: setup ## update the lock files
 	$(BIN)/uv pip compile -q pyproject.toml --group dev $(LOCK) --no-emit-package cco-sidecar-client -o requirements.lock
 	$(BIN)/uv pip compile -q pyproject.toml $(LOCK) --no-emit-package cco-sidecar-client -o requirements-run.lock
+	$(BIN)/uv pip compile -q pyproject.toml --extra postgres --extra nats $(LOCK) --no-emit-package cco-sidecar-client -o requirements-cluster.lock
 	$(BIN)/uv pip compile -q build.in $(LOCK) -o build.lock
 	$(BIN)/uv pip compile -q stubs.in $(LOCK) -o stubs.lock
 

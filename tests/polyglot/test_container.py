@@ -98,7 +98,14 @@ def read() -> Callable[[str, str], list[dict[str, Any]]]:
 
     def reading(kind: str, place: str) -> list[dict[str, Any]]:
         return list(
-            filter(None, yaml.safe_load_all(published.run(str(directory / "manifests"), kind, str(OURS / place))))
+            filter(
+                None,
+                yaml.safe_load_all(
+                    published.run(
+                        str(directory / "manifests"), kind, str(OURS / place), environment={"CCO_SECRET": "s3cr3t"}
+                    )
+                ),
+            )
         )
 
     return reading
@@ -109,6 +116,34 @@ def test_compose_accepts_its_file(read: Callable[[str, str], list[dict[str, Any]
     service = project["services"]["sidecar"]
     assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["command"] == ["cco", "daemon", "start"]
     assert {port["host_ip"] for port in service["ports"]} == {"127.0.0.1"}
+
+
+def test_compose_accepts_the_file_of_a_cluster(read: Callable[[str, str], list[dict[str, Any]]]) -> None:
+    (project,) = read("compose", "deploy/container/compose-cluster.yaml")
+    sidecars = [each for each in project["services"].values() if each.get("image") == "cco"]
+    assert len(sidecars) == 2 and len({each["hostname"] for each in sidecars}) == 2
+    for each in sidecars:
+        assert each["environment"]["CCO_SIDECAR_JWT_SECRET"] == "s3cr3t" and each["read_only"]
+        assert "s3cr3t@postgres" in each["environment"]["CCO_SIDECAR_DATABASE_URL"]
+    published_ports = [port for each in project["services"].values() for port in each.get("ports", ())]
+    assert {port["host_ip"] for port in published_ports} == {"127.0.0.1"}
+
+
+def test_kubernetes_gets_two_sidecars_that_reach_each_other(read: Callable[[str, str], list[dict[str, Any]]]) -> None:
+    documents = read("kubernetes", "deploy/kubernetes/cluster")
+    (sidecars,) = [each for each in documents if each["kind"] == "StatefulSet"]
+    assert sidecars["spec"]["replicas"] == 2 and sidecars["spec"]["serviceName"] == "orchestration-sidecar-peers"
+    (container,) = sidecars["spec"]["template"]["spec"]["containers"]
+    environment = {each["name"]: each for each in container["env"]}
+    assert environment["CCO_SIDECAR_CLUSTER_ADDRESS"]["value"] == "$(POD).orchestration-sidecar-peers:3002"
+    names = [each["name"] for each in container["env"]]
+    assert names.index("POD") < names.index("CCO_SIDECAR_CLUSTER_ADDRESS"), "Kubernetes fills in what is before"
+    secret = {environment[name]["valueFrom"]["secretKeyRef"]["key"] for name in environment if "URL" in name}
+    assert secret == {"database-url", "bus-url"} and "CCO_SIDECAR_STORAGE" in environment
+    peers = next(
+        each for each in documents if each["metadata"]["name"].endswith("-peers") and each["kind"] == "Service"
+    )
+    assert peers["spec"]["clusterIP"] == "None" and peers["spec"]["publishNotReadyAddresses"]
 
 
 @pytest.mark.parametrize("variant", ["base", "tls"])

@@ -51,6 +51,7 @@ _COMMANDS = {
     "config": "config",
     "trust": "trust",
     "storage": "storage",
+    "cluster": "cluster",
     "db": "db",
     "backup": "backup",
     "restore": "restore",

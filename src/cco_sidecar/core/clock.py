@@ -34,14 +34,15 @@ class Clock:
 
 
 class CorrectedClock(Clock):
-    """Another clock, and how far it is behind the one that several machines share."""
+    """The time that several machines share: it is asked for now and then, and counted on in between, so that nothing
+    depends on the clock of this machine."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._behind = 0
 
     def micros(self) -> int:
-        return self._clock.micros() + self._behind
+        return self._clock.steady_micros() + self._behind
 
     def steady_micros(self) -> int:
         return self._clock.steady_micros()
@@ -49,7 +50,7 @@ class CorrectedClock(Clock):
     def correct(self, shared: int, least: int) -> None:
         """Sets the clock to a time of the shared one, in microseconds, unless it differs by less than ``least``."""
         if abs(shared - self.micros()) >= least:
-            self._behind = shared - self._clock.micros()
+            self._behind = shared - self._clock.steady_micros()
 
 
 def timestamp(micros: int) -> Timestamp:

@@ -10,6 +10,7 @@ import (
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
+	policy "k8s.io/api/policy/v1"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
@@ -30,6 +31,8 @@ func kubernetes(directory string) error {
 			into = &apps.StatefulSet{}
 		case "NetworkPolicy":
 			into = &networking.NetworkPolicy{}
+		case "PodDisruptionBudget":
+			into = &policy.PodDisruptionBudget{}
 		default:
 			return fmt.Errorf("%s: add its type to this program", resource.CurId())
 		}
@@ -46,7 +49,8 @@ func kubernetes(directory string) error {
 }
 
 func compose(file string) error {
-	options, err := cli.NewProjectOptions([]string{file}, cli.WithName("cco"), cli.WithInterpolation(true))
+	options, err := cli.NewProjectOptions(
+		[]string{file}, cli.WithOsEnv, cli.WithName("cco"), cli.WithInterpolation(true))
 	if err != nil {
 		return err
 	}

@@ -229,9 +229,11 @@ class JetStreamBus(JournaledBus):
         now = self._clock.steady_micros()
         event = Event.FromString(record.payload)
         event.event_id = journal.cursor(seq)
-        entry = Entry(seq, event, identified(record.payload, event.event_id), link.arrived(now, micros), record.ttl)
+        # One that was copied here is as old as it was there.
+        arrived = link.arrived(now, micros) - (micros - record.micros)
+        entry = Entry(seq, event, identified(record.payload, event.event_id), arrived, record.ttl)
         entry.message = event
-        names = self._arrive(channel, entry, micros)
+        names = self._arrive(channel, entry, record.micros)
         sent = self._sent.get(headers.get(messages.CALL, ""))
         if sent is not None:
             self.counters.published += 1

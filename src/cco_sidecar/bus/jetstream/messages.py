@@ -16,6 +16,8 @@ CALL = "Cco-Call"
 TTL = "Cco-Ttl"
 # A message is stored once in the duplicate window of the stream.
 MESSAGE_ID = "Nats-Msg-Id"
+# Of an event that was copied from elsewhere: when it happened, in microseconds since 1970 UTC.
+TIME = "Cco-Time"
 EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
 BATCH_ID = "Nats-Batch-Id"
 BATCH_SEQUENCE = "Nats-Batch-Sequence"
@@ -36,6 +38,7 @@ def record_of(project: str, seq: int, micros: int, headers: Mapping[str, str] | 
     event too, so that numbers have no holes."""
     if not is_event(payload):
         payload = _FOREIGN
+    micros = time_of(headers) or micros
     stamped = payload + Event(timestamp=timestamp(micros)).SerializeToString()
     return EventRecord(project, seq, micros, ttl_of(headers), stamped)
 
@@ -46,6 +49,12 @@ def is_event(payload: bytes) -> bool:
         return bool(Event.FromString(payload).event_type)
     except DecodeError:
         return False
+
+
+def time_of(headers: Mapping[str, str] | None) -> int:
+    """Returns when an event happened that was copied from elsewhere; 0 for any other."""
+    text = (headers or {}).get(TIME, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def ttl_of(headers: Mapping[str, str] | None) -> int:

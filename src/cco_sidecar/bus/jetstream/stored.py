@@ -77,7 +77,18 @@ class StoredEvents:
         seconds, rest = divmod(min(max(0, micros), _LATEST_MICROS), 1_000_000)
         time = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
         found = await self._get({"start_time": time, "batch": 1})
-        return found[0].seq - 1 if found else self._stream.last
+        if not found or found[0].micros >= micros:
+            return found[0].seq - 1 if found else self._stream.last
+        # It was copied here later than it happened, as were those after it, in their order.
+        low, high = found[0].seq, self._stream.last
+        while low < high:
+            middle = (low + high + 1) // 2
+            there = await self._get({"seq": middle, "batch": 1})
+            if there and there[0].micros < micros:
+                low = middle
+            else:
+                high = middle - 1
+        return low
 
     async def newest_of(self, topic: str) -> int:
         """Returns the number of a topic's newest event, 0 if there is none. Asks the leader."""

@@ -67,13 +67,14 @@ class Streams:
             offset += len(page)
         return found
 
-    async def open(self, project: str) -> Stream:
-        """Returns the stream of a project; creates it if there is none."""
+    async def open(self, project: str, epoch: str = "", first: int = 1) -> Stream:
+        """Returns the stream of a project; creates it if there is none, with an ``epoch`` and the number of its
+        ``first`` event."""
         name = f"{self._prefix}_{encoded(project)}"
         try:
             info = await self._connection.jetstream.stream_info(name)
         except NotFoundError:
-            info = await self._create(project, name)
+            info = await self._create(project, name, epoch or secrets.token_hex(4), first)
         info = await self._adjusted(info)
         state = info.state
         return Stream(name, (info.config.metadata or {}).get(_EPOCH, ""), max(1, state.first_seq), state.last_seq)
@@ -109,7 +110,7 @@ class Streams:
             await self._connection.jetstream.purge_stream(stream.name, keep=max(1, keep))
             await self.refresh(stream)
 
-    async def _create(self, project: str, name: str) -> StreamInfo:
+    async def _create(self, project: str, name: str, epoch: str, first: int) -> StreamInfo:
         settings = self._settings
         config = StreamConfig(
             name=name,
@@ -128,7 +129,8 @@ class Streams:
             allow_direct=True,
             allow_atomic=True,
             deny_delete=True,
-            metadata={_EPOCH: secrets.token_hex(4), _PROJECT: project},
+            metadata={_EPOCH: epoch, _PROJECT: project},
+            first_seq=first if first > 1 else None,
         )
         try:
             return await self._connection.jetstream.add_stream(config)

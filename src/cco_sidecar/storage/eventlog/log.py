@@ -96,6 +96,13 @@ class SegmentLog:
         self._projects[project] = state
         return OpenedLog(state.epoch, found.head, found.trimmed, _of_project(project, found.newest))
 
+    async def begin(self, project: str, epoch: str, last: int) -> None:
+        """Makes the log of a project that continues another: after number ``last`` of an epoch. It must have none.
+        Raises OSError."""
+        state = _ProjectLog(self._directory / project, epoch, last + 1, acknowledged=last)
+        self._projects[project] = state
+        await asyncio.to_thread(self._segment_for, state, last + 1)
+
     async def after(self, project: str, seq: int, upto: int, count: int) -> list[EventRecord]:
         return _of_project(project, await self._read(reading.read_after, project, seq, upto, count))
 
