@@ -12,7 +12,7 @@ SBOM := dist/cco-sidecar.cdx.json
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run start-bg stop types-table bench-context bench-context-peers bench-dashboard bench-documents bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot test-cluster test-dashboard dashboard dashboard-pictures packages sbom lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
+.PHONY: help setup run start-bg stop types-table bench-cluster bench-context bench-context-peers bench-dashboard bench-documents bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot test-cluster cluster-test test-dashboard dashboard dashboard-pictures packages sbom lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -192,6 +192,9 @@ bench-event-top: setup .build/event-peers/.ready .build/event_client ## the most
 bench-event-publish: setup .build/event-peers/.ready ## durable publishing beside JetStream and Redis Streams (ROUNDS=n)
 	@$(PY) -m bench.event_publish $(if $(ROUNDS),--rounds $(ROUNDS))
 
+bench-cluster: setup .tools/nats/.ready ## one, two and four sidecars on one PostgreSQL and one NATS (ROUNDS=n)
+	@$(PY) -m bench.cluster $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
 # apt-get install libgrpc++-dev
 .build/event_client: bench/event_client.cc
 	@mkdir -p .build && g++ -O2 -std=c++17 $< -o $@ $$(pkg-config --cflags --libs grpc++)
@@ -242,6 +245,9 @@ crash-disk: setup ## events and records after 10,000 power failures each, and wi
 
 event-machine: setup ## the event engine against a model, 20,000 steps (EXAMPLES of 50 steps)
 	@EXAMPLES=$(or $(EXAMPLES),400) $(PY) -m pytest -q -o timeout=0 tests/bus/test_engine_machine.py
+
+cluster-test: setup .tools/nats/.ready ## break each part of a cluster several times, with 119 agents (ROUNDS=n, AGENTS=n, SEED=n)
+	@$(PY) -m pytest -m long -s -o timeout=0 tests/cluster/test_chaos.py
 
 chaos: setup ## 200 rounds of kill -9, SIGSTOP, full disks and clock jumps (ROUNDS=n, SEED=n)
 	@$(PY) -m pytest -m long -s -o timeout=0 tests/e2e/test_chaos.py

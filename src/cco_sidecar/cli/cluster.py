@@ -75,7 +75,7 @@ def load(ctx: click.Context) -> None:
 def save(ctx: click.Context, target: Path) -> None:
     """Copy the records and events of PostgreSQL and NATS into the new directory TARGET; the sidecars may run.
 
-    TARGET is a storage directory: `cco cluster load` copies it into other servers, and a sidecar of its own can be
+    TARGET is a storage directory: 'cco cluster load' copies it into other servers, and a sidecar of its own can be
     started on it. The output of agents and the keys are in the storage directory of each sidecar.
     """
     from cco_sidecar.bus.copying import save_events
