@@ -551,7 +551,7 @@ def test_diff_prints_what_it_changed(small: SidecarProcess) -> None:
     act = "echo '# Changed' > README.md; echo new > new.txt; while :; do sleep 0.1; done"
     agent = started(small, "sh", "-c", act, isolation="worktree")
     until(lambda: "+# Changed" in run_cco(small, "agent", "diff", agent.id).stdout, "the change")
-    done = run_cco(small, "agent", "diff", agent.id[:20])
+    done = run_cco(small, "agent", "diff", agent.id[:26])
     assert done.returncode == 0 and "-# Small\n+# Changed\n" in done.stdout
     assert done.stderr == "new file that git does not know: new.txt\n"
     agent.stop(force=True)

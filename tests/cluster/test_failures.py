@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.cluster.chaos import Cluster
 from tests.cluster.test_sidecars import agent_of, ask, spawn
 from tests.support.sidecars import fresh, until, written
 from tests.support.team import Team, cluster_of, id_of, leader_of
@@ -187,3 +188,36 @@ def test_a_sidecar_of_its_own_does_not_get_the_database_of_a_team(team: Team, tm
     database = {"CCO_SIDECAR_DATABASE_URL": team.environment["CCO_SIDECAR_DATABASE_URL"]}
     with pytest.raises(RuntimeError, match="another sidecar uses the database"):
         SidecarProcess(tmp_path / "own", root, environment=database, config=written(tmp_path / "own.json"))
+
+
+def test_who_was_cut_off_touches_nothing_of_what_others_continued(tmp_path: Path, root: Path) -> None:
+    """It has its agents in memory, with attempts left, when it is back."""
+    record = tmp_path / "runs"
+    script = f'echo "$AGENT_ID $$ $JWT_TOKEN" >> {record}; exec sleep 600'
+    runners = {"default": {"command": ["sh", "-c", script], "retry": {"attempts": 9, "backoff_seconds": 0}}}
+    cluster = Cluster(tmp_path, root, agents={"runners": runners, "sandbox": "off"}, cluster=SOON)
+    try:
+        first, second = cluster.nodes
+        assert first.process is not None and second.process is not None
+        body = {"agent_type": "python-specialist", "issue_id": "i", "task": "t"}
+        agent_id = ask(second.process, "POST", "/api/agents/spawn", body)["agent_id"]
+        second.to_database.cut()
+        continued = until(
+            lambda: found if (found := agent_of(first.process, agent_id))["attempt"] == 2 else None,  # type: ignore[arg-type]
+            "the second attempt",
+            60,
+        )
+        assert continued["sidecar_id"] == id_of(first.process)
+        second.to_database.restore()
+        until(lambda: len(cluster_of(second.process)["members"]) == 2, "it to be back", 30)  # type: ignore[arg-type]
+        # What it would do, it does at once.
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            assert agent_of(second.process, agent_id)["attempt"] == 2
+            time.sleep(0.2)
+        (_, before, _), (_, now, token) = [line.split() for line in record.read_text().splitlines()]
+        assert is_there(int(now)) and not is_there(int(before))
+        answer = second.process.request("GET", "/api/events", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 200, "the tokens of the second attempt are valid everywhere"
+    finally:
+        cluster.close()

@@ -61,6 +61,7 @@ AGENT = {
     "result_id": TEXT,
     "credentials": [TEXT],
     "queue_position": NUMBER,
+    "sidecar_id": TEXT,
     "peak_memory_bytes": Maybe(NUMBER),
     "cpu_seconds": Maybe(NUMBER),
     "message": TEXT,

@@ -199,6 +199,8 @@ STATUS = {
         "requests_per_second": NUMBER,
         "errors_per_minute": NUMBER,
     },
+    # Only of sidecars that share their records and events.
+    "cluster": Maybe(OBJECT),
     "timestamp": STAMP,
 }
 ERROR = {"error": TEXT, "message": TEXT, "code": TEXT, "details": OBJECT, "timestamp": STAMP, "request_id": TEXT}

@@ -257,8 +257,13 @@ class Tokens:
         now = self._clock.seconds()
         await self._revoke("jti", jti, now, now + OPERATOR_TTL_SECONDS)
 
-    async def revoke_agent(self, agent_id: str, session: str = "") -> None:
-        """Revokes every token that the agent was issued up to now.
+    async def revoke_session(self, session: str) -> None:
+        """Revokes every token of a run. Raises SidecarError (STR_001)."""
+        now = self._clock.seconds()
+        await self._revoke("sid", session, now, now + OPERATOR_TTL_SECONDS)
+
+    async def revoke_agent(self, agent_id: str, session: str = "", until: float | None = None) -> None:
+        """Revokes every token that the agent was issued up to now, or ``until`` an earlier time, in seconds.
 
         With ``session``, revokes every token of that run, even those that a clock set back since then dates into the
         future. Raises SidecarError (AUTH_003) for the operator.
@@ -268,10 +273,10 @@ class Tokens:
         now = self._clock.seconds()
         # A token minted just after an earlier revocation may carry an `iat` in the next second.
         at = max(now, self._revoked_sub.get(agent_id, -1) + 1) if self._dated_ahead(agent_id, now) else now
-        until = now + OPERATOR_TTL_SECONDS
-        revoking = [self._revoke("sub", agent_id, at, until)]
+        kept = now + OPERATOR_TTL_SECONDS
+        revoking = [self._revoke("sub", agent_id, at if until is None else min(until, now), kept)]
         if session:
-            revoking.append(self._revoke("sid", session, at, until))
+            revoking.append(self._revoke("sid", session, at, kept))
         await asyncio.gather(*revoking)
 
     def _dated_ahead(self, agent_id: str, now: float) -> bool:

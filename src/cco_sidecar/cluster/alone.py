@@ -14,6 +14,7 @@ class Alone:
 
     shared = False
     leads = True
+    silent_seconds = 0.0
 
     def __init__(self, sidecar_id: str, duties: Duties) -> None:
         self.sidecar_id = sidecar_id

@@ -26,6 +26,11 @@ class Cluster(Protocol):
         """Whether this sidecar leads, and has begun to."""
         ...
 
+    @property
+    def silent_seconds(self) -> float:
+        """How long ago this sidecar gave the others a sign of life; until then nobody took its agents over."""
+        ...
+
     def find(self, sidecar_id: str) -> ClusterMember | None:
         """Returns a sidecar that gave a sign of life in time."""
         ...

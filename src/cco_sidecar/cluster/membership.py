@@ -56,8 +56,8 @@ class Membership:
         self._incarnation = secrets.token_hex(8)
         self._members: dict[str, SeenMember] = {}
         self._leader = ""
-        # The monotonic times from which this sidecar no longer counts on being a member, or leading.
-        self._until = self._lead_until = 0.0
+        # The monotonic times of the last sign of life, and from which this sidecar no longer counts on leading.
+        self._given = self._lead_until = 0.0
         self._failing = False
         self._change = asyncio.Event()
         self._figures: Callable[[ClusterMember], None] = lambda member: None
@@ -80,9 +80,8 @@ class Membership:
         return self._monotonic() < self._lead_until
 
     @property
-    def current(self) -> bool:
-        """Whether the others still count on this sidecar, as far as it knows."""
-        return self._monotonic() < self._until
+    def silent_seconds(self) -> float:
+        return self._monotonic() - self._given
 
     def find(self, sidecar_id: str) -> ClusterMember | None:
         found = self._members.get(sidecar_id)
@@ -207,8 +206,8 @@ class Membership:
         took = self._monotonic() - began
         if took < _QUICK_SECONDS:
             self._clock.correct(beat.micros + int(took / 2 * 1e6), _SAME_MICROS)
-        self._until = began + LEASE_SECONDS
-        self._lead_until = self._until if beat.leads else 0.0
+        self._given = began
+        self._lead_until = began + LEASE_SECONDS if beat.leads else 0.0
         self._members = {each.member.sidecar_id: each for each in beat.members}
         self._leader = beat.leader
         for listener in self._beaten:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -26,6 +27,7 @@ from orchestra.v1.system_service_pb2 import ClusterMember
 
 # The time in which a lost leader is followed by another, and some more.
 _PATIENCE_SECONDS = 20.0
+_WATCH_SECONDS = 1.0
 # Two signs of life.
 _RETURN_SECONDS = 2.0
 _CONNECT_SECONDS = 1.0
@@ -82,8 +84,10 @@ class Forwarding:
             request_serializer=_bytes,
             response_deserializer=self._responses[call.policy.path].FromString,
         )
+        asked = ask(request, metadata=self._metadata(call))
         try:
-            return await ask(request, metadata=self._metadata(call))
+            async with self._watched(asked, member):
+                return await asked
         except grpc.aio.AioRpcError as problem:
             raise _error_of(problem, member) from None
 
@@ -97,12 +101,38 @@ class Forwarding:
         )
         answers = ask(request, metadata=self._metadata(call))
         try:
-            async for answer in answers:
-                yield answer
+            async with self._watched(answers, member):
+                async for answer in answers:
+                    yield answer
         except grpc.aio.AioRpcError as problem:
             raise _error_of(problem, member) from None
         finally:
             answers.cancel()
+
+    @asynccontextmanager
+    async def _watched(self, asked: Any, member: ClusterMember) -> AsyncIterator[None]:
+        """Gives a call up when the other sidecar shows no sign of life: it may hang. Raises SidecarError (CLU_004)."""
+        gone = False
+
+        async def watch() -> None:
+            nonlocal gone
+            while not gone:
+                await asyncio.sleep(_WATCH_SECONDS)
+                gone = self._cluster.find(member.sidecar_id) is None
+            asked.cancel()
+
+        watching = asyncio.create_task(watch(), name="a call of another sidecar")
+        try:
+            yield
+        except asyncio.CancelledError:
+            # Of the call, or of the caller.
+            if not gone:
+                raise
+            raise _ended(member) from None
+        finally:
+            watching.cancel()
+            if not asked.done():
+                asked.cancel()
 
     async def _channel(self, member: ClusterMember) -> grpc.aio.Channel:
         """Raises SidecarError (CLU_002) if there is no connection: nothing was sent."""
@@ -130,13 +160,21 @@ def nobody_leads() -> SidecarError:
     return unavailable("CLU_002", "no sidecar leads the others at the moment; retry")
 
 
-def did_nothing(problem: SidecarError) -> bool:
-    """Whether the other sidecar surely did nothing."""
-    return problem.code in _UNDONE
+def may_repeat(problem: SidecarError, call: Call) -> bool:
+    """Whether the other sidecar surely did nothing, or the call changes nothing."""
+    return problem.code in _UNDONE or (problem.code == "CLU_004" and call.policy.reads)
 
 
 def _bytes(request: Message) -> bytes:
     return request.SerializeToString()
+
+
+def _ended(member: ClusterMember) -> SidecarError:
+    return unavailable(
+        "CLU_004",
+        f"sidecar {member.sidecar_id} ({member.address}) ended, or stands still, while it served this call; check "
+        "whether it was done before you retry",
+    )
 
 
 def _error_of(problem: grpc.aio.AioRpcError, member: ClusterMember) -> SidecarError:
@@ -145,10 +183,6 @@ def _error_of(problem: grpc.aio.AioRpcError, member: ClusterMember) -> SidecarEr
             return from_status(status_pb2.Status.FromString(value))
     code = problem.code()
     if code is grpc.StatusCode.UNAVAILABLE:
-        return unavailable(
-            "CLU_004",
-            f"sidecar {member.sidecar_id} ({member.address}) ended while it served this call; check whether it was "
-            "done before you retry",
-        )
+        return _ended(member)
     kind = next((kind for kind in Kind if kind.grpc_code == code.value[0]), Kind.INTERNAL)
     return SidecarError(kind, "CLU_004", problem.details() or code.name)

@@ -47,8 +47,9 @@ class ActiveAgent:
     attempt: Attempt | None = None
     lease: Lease = field(default_factory=Lease)
     usage: UsageTotals = field(default_factory=UsageTotals)
-    # The record as other sidecars see it.
+    # The record as other sidecars see it, and whether another one has the agent now.
     shown: bytes = b""
+    taken_over: bool = False
     # Seconds between the request to stop and the kill.
     grace: float = 0.0
     retry_timer: asyncio.TimerHandle | None = None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cco_sidecar.auth.tokens import REFRESH_WINDOW_SECONDS, SKEW_SECONDS, TTL_SECONDS, Minted, Tokens
+from cco_sidecar.cluster.base import Cluster
 from cco_sidecar.core import ids
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock
@@ -29,15 +30,19 @@ class Lease:
     token: Minted | None = None
     made_at: float | None = None
     revoked: bool = False
+    # Another sidecar may have the agent, whose tokens are valid there; and until when none had.
+    lost: bool = False
+    alone_until: float | None = None
 
 
 class Leases:
     """Creates, renews and revokes the tokens of runs."""
 
-    def __init__(self, tokens: Tokens, types: AgentTypes, clock: Clock) -> None:
+    def __init__(self, tokens: Tokens, types: AgentTypes, clock: Clock, cluster: Cluster) -> None:
         self._tokens = tokens
         self._types = types
         self._clock = clock
+        self._cluster = cluster
         self._listeners: list[Callable[[str], None]] = []
 
     def listen(self, listener: Callable[[str], None]) -> None:
@@ -50,7 +55,7 @@ class Leases:
         lease.session = ids.sortable("run")
         lease.made_at = self._clock.seconds()
         lease.token = self._mint(lease, agent)
-        lease.revoked = False
+        lease.revoked, lease.alone_until = False, None
         self._tokens.lease(agent.agent_id)
         return lease.token
 
@@ -104,7 +109,13 @@ class Leases:
             await self._revoke(lease, agent_id)
 
     async def _revoke(self, lease: Lease, agent_id: str) -> None:
-        await self._tokens.revoke_agent(agent_id, lease.session)
+        if lease.lost:
+            await self._tokens.revoke_session(lease.session)
+        else:
+            # Not the tokens of a later run, at a sidecar that has taken the agent over.
+            if self._cluster.shared and lease.alone_until is None:
+                lease.alone_until = self._clock.seconds() - self._cluster.silent_seconds
+            await self._tokens.revoke_agent(agent_id, lease.session, until=lease.alone_until)
         lease.revoked = True
 
     def _mint(self, lease: Lease, agent: Agent) -> Minted:

@@ -57,6 +57,7 @@ async def give_up(supervisor: Supervisor, store: AgentStore) -> None:
     for active in list(supervisor.active.values()):
         try:
             if await store.sidecar_of(active.agent_id) == supervisor.sidecar_id:
+                active.lease.lost = False
                 continue
             log.error("agent %s was taken over by another sidecar; it is ended here", active.agent_id)
             await supervisor.stop(active, "another sidecar has taken it over", grace=0.0)

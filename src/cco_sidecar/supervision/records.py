@@ -169,7 +169,21 @@ class Records:
             await self._leases.save_end(active.lease, active.agent_id)
             await self._save(record, event)
 
-        return await self._until_saved(active.agent_id, save)
+        saved = await self._until_saved(active.agent_id, save)
+        active.taken_over = not saved and not self._closing
+        return saved
+
+    async def is_taken_over(self, active: ActiveAgent) -> bool:
+        """Whether another sidecar has the agent; waits until that is known, or the sidecar closes."""
+        backoff = Backoff()
+        while not self._closing:
+            try:
+                active.taken_over = await self._store.sidecar_of(active.agent_id) != active.record.sidecar_id
+                break
+            except SidecarError as problem:
+                log.warning("cannot start agent %s yet: %s", active.agent_id, problem)
+                await asyncio.sleep(backoff.failed())
+        return active.taken_over
 
     async def _until_saved(self, agent_id: str, save: Callable[[], Awaitable[None]]) -> bool:
         backoff = Backoff()

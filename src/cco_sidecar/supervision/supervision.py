@@ -19,6 +19,7 @@ from cco_sidecar.supervision.attempts import Attempts
 from cco_sidecar.supervision.budget import Budget
 from cco_sidecar.supervision.catalogue import Catalogue
 from cco_sidecar.supervision.final_result import FinalResults
+from cco_sidecar.supervision.heard import Heard
 from cco_sidecar.supervision.leases import Leases
 from cco_sidecar.supervision.lost import give_up
 from cco_sidecar.supervision.maintenance import Maintenance
@@ -56,7 +57,7 @@ class Supervision:
         self._catalogue, self.types = catalogue, catalogue.types
         self.cluster, self._store = cluster, stores.agents
         types, agents = self.types, stores.agents
-        self.leases = Leases(tokens, types, clock)
+        self.leases = Leases(tokens, types, clock, cluster)
         self.launcher = Launcher(types, projects, context, credentials, agents, settings)
         worktrees, attempts = self.launcher.worktrees, Attempts(self.launcher, self.leases, clock)
         final_results = FinalResults(stores.results, recorder, types, worktrees, clock)
@@ -71,6 +72,7 @@ class Supervision:
             max_concurrent=settings.max_concurrent,
             sidecar_id=cluster.sidecar_id,
         )
+        self._heard = Heard(self.supervisor, records)
         self.spawner = Spawner(
             agents, self.supervisor, self.launcher, types, clock, budget=budget, projects=projects, settings=settings
         )
@@ -92,7 +94,7 @@ class Supervision:
     async def recover(self) -> None:
         """Takes over the agents of an earlier sidecar. Must run before the transports open. Raises SidecarError."""
         self.launcher.sandbox.announce()
-        self._bus.listen(self.supervisor.on_event)
+        self._bus.listen(self._heard.on_event)
         become_subreaper()
         await self._recovery.run()
 
@@ -112,6 +114,8 @@ class Supervision:
 
     def give_up(self) -> None:
         """Ends the agents that other sidecars have taken over."""
+        for active in self.supervisor.active.values():
+            active.lease.lost = True
         self._background.start(give_up(self.supervisor, self._store), "agents that were taken over")
 
     async def close(self, *, keep_agents: bool) -> None:

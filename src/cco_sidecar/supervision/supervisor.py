@@ -10,13 +10,11 @@ from functools import partial
 
 import psutil
 
-from cco_sidecar.bus.entry import Entry
 from cco_sidecar.core import announcements
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock, micros_of
 from cco_sidecar.core.errors import OutcomeUnknown, SidecarError, conflict, unavailable
-from cco_sidecar.core.principal import OPERATOR
 from cco_sidecar.runners.launch import GRACE_SECONDS
 from cco_sidecar.runners.presets import Runner, Runners
 from cco_sidecar.storage.base import AgentStore
@@ -34,11 +32,6 @@ from orchestra.v1.agent_service_pb2 import (
 )
 
 log = logging.getLogger(__name__)
-
-# The events that the supervisor handles.
-_HANDLED_EVENTS = frozenset(
-    {"agent_completed", "agent_failed", announcements.APPROVAL_REQUESTED, announcements.APPROVAL_ANSWERED}
-)
 
 
 class Supervisor:
@@ -229,28 +222,6 @@ class Supervisor:
         await self.observe(active)
         return active.record
 
-    def on_event(self, project: str, entry: Entry) -> None:
-        """Handles events about results, approval requests and answers."""
-        if entry.event_type not in _HANDLED_EVENTS:
-            return
-        active = self.active.get(entry.text("agent_id") or "")
-        # Accept only events of the agent itself or of the operator.
-        if active is None or entry.publisher not in (active.agent_id, OPERATOR):
-            return
-        match entry.event_type:
-            case announcements.APPROVAL_REQUESTED if active.attempt is not None:
-                question = entry.text("question") or ""
-                active.attempt.monitor.questions[entry.text("approval_id") or ""] = question
-                active.record.progress.message = question
-            case announcements.APPROVAL_ANSWERED if active.attempt is not None and entry.publisher == OPERATOR:
-                open_questions = active.attempt.monitor.questions
-                answered = open_questions.pop(entry.text("approval_id") or "", None)
-                if active.record.progress.message == answered:
-                    # What it says now, or the next question.
-                    active.record.progress.message = next(iter(open_questions.values()), "")
-            case _ if result_id := entry.text("result_id"):
-                self._in_order(active, partial(self._records.note_result, active, result_id))
-
     # -- queries -------------------------------------------------------------------------------------------
 
     def find(self, agent_id: str) -> ActiveAgent | None:
@@ -313,20 +284,20 @@ class Supervisor:
                     self._background.start(self._attempts.stop(active), f"stopping {active.agent_id}")
                 case Effect.SAVE_START:
                     spawned = announcements.of_agent(active.record, "agent_spawned")
-                    self._in_order(active, partial(self._records.save_start, active, spawned))
+                    self.in_order(active, partial(self._records.save_start, active, spawned))
                 case Effect.SAVE:
                     stuck = active.life.status == AGENT_STATUS_STUCK
                     event = announcements.of_agent(active.record, "agent_stuck") if stuck else None
-                    self._in_order(active, partial(self._records.save, active, event))
+                    self.in_order(active, partial(self._records.save, active, event))
                 case Effect.SAVE_RETRY:
                     self._records.write_failed_attempt(active)
-                    self._in_order(active, partial(self._retry_later, active))
+                    self.in_order(active, partial(self._retry_later, active))
                 case Effect.SCHEDULE_RETRY:
-                    self._in_order(active, partial(self._schedule_retry, active))
+                    self.in_order(active, partial(self._schedule_retry, active))
                 case Effect.FINISH:
-                    self._in_order(active, partial(self._finish, active))
+                    self.in_order(active, partial(self._finish, active))
 
-    def _in_order(self, active: ActiveAgent, work: Callable[[], Awaitable[object]]) -> None:
+    def in_order(self, active: ActiveAgent, work: Callable[[], Awaitable[object]]) -> None:
         """Runs work after the effects that came before it."""
 
         async def wait() -> None:
@@ -345,6 +316,9 @@ class Supervisor:
             self._feed(self.active[agent_id], life.Admitted())
 
     async def _launch(self, active: ActiveAgent) -> None:
+        if await self._records.is_taken_over(active):
+            self._lose(active)
+            return
         self._feed(active, await self._attempts.launch(active))
 
     async def _watch(self, active: ActiveAgent) -> None:
@@ -353,10 +327,12 @@ class Supervisor:
     async def _retry_later(self, active: ActiveAgent) -> None:
         await self._records.save_failed_attempt(active)
         self._running.discard(active.agent_id)
+        if active.taken_over:
+            self._lose(active)
         self._admit()
 
     async def _schedule_retry(self, active: ActiveAgent) -> None:
-        if active.life.phase is not Phase.BACKING_OFF or self._closing:
+        if active.life.phase is not Phase.BACKING_OFF or self._closing or active.taken_over:
             return
         record = active.record
         due = micros_of(record.retry_at) - self._clock.micros()
@@ -380,11 +356,19 @@ class Supervisor:
         try:
             await self._records.save_end(active)
         finally:
-            self._running.discard(active.agent_id)
-            self.active.pop(active.agent_id, None)
-            active.set_begun()
-            active.ended.set()
-            self._admit()
+            self._forget(active)
+
+    def _lose(self, active: ActiveAgent) -> None:
+        """Another sidecar has taken the agent over: nothing more is done with it here."""
+        log.warning("agent %s runs at another sidecar now", active.agent_id)
+        self._forget(active)
+
+    def _forget(self, active: ActiveAgent) -> None:
+        self._running.discard(active.agent_id)
+        self.active.pop(active.agent_id, None)
+        active.set_begun()
+        active.ended.set()
+        self._admit()
 
 
 def not_ended(agent_id: str) -> SidecarError:

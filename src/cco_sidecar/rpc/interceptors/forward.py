@@ -12,7 +12,7 @@ from grpc_interceptor.server import AsyncServerInterceptor
 
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.rpc.call import Call, current
-from cco_sidecar.rpc.forwarding import Forwarding, did_nothing
+from cco_sidecar.rpc.forwarding import Forwarding, may_repeat
 from cco_sidecar.rpc.interceptors.base import Method
 from orchestra.v1 import options_pb2
 
@@ -43,7 +43,7 @@ class Forward(AsyncServerInterceptor):
                     return await method(request, context)
                 return await self._forwarding.unary(call, request, member)
             except SidecarError as problem:
-                if call.via or not did_nothing(problem) or tried == _TRIES - 1:
+                if call.via or not may_repeat(problem, call) or tried == _TRIES - 1:
                     raise
             await asyncio.sleep(_PAUSE_SECONDS)
         raise AssertionError
@@ -59,7 +59,7 @@ class Forward(AsyncServerInterceptor):
                     yield answer
                 return
             except SidecarError as problem:
-                if begun or call.via or not did_nothing(problem) or tried == _TRIES - 1:
+                if begun or call.via or not may_repeat(problem, call) or tried == _TRIES - 1:
                     raise
             finally:
                 await answers.aclose()
