@@ -55,8 +55,8 @@ class Foundation:
         sessions."""
         supervision.leases.listen(events.consumers.release)
         self.tokens.listen(events.consumers.release)
-        lost = LostSidecars(self.cluster, self._lost_after, supervision.take_over, take_over)
-        self.duties.set(events.duties, handover, lost)
+        self._lost = LostSidecars(self.cluster, self._lost_after, supervision.take_over, take_over)
+        self.duties.set(events.duties, handover, self._lost)
         if isinstance(self.cluster, Membership):
             self.cluster.describe(supervision.describe)
             self.cluster.on_superseded(supervision.give_up)
@@ -68,8 +68,8 @@ class Foundation:
             self._background.start(self.database.keep_claim(), "claim of the database")
 
     async def stop(self) -> None:
-        """Ends the periodic work, except the signs of life."""
-        await self._background.end()
+        """Ends the periodic work, except the signs of life. Takes over no more agents."""
+        await asyncio.gather(self._background.end(), self._lost.drop())
 
     async def close(self) -> None:
         if self.forwarding is not None:

@@ -164,6 +164,9 @@ async def test_an_agent_is_changed_by_the_sidecar_that_runs_it(opened: Open, dat
     moved.sidecar_id, moved.reason = "b", "taken over"
     late = Agent(agent_id="x", project_id="p", sidecar_id="a")
     assert not await b.agents.move(moved, late), "it has changed since it was read"
+    await a.cluster.join(member("a"), "a1", "")
+    assert not await b.agents.move(moved, agent), "its sidecar is there"
+    await silence(database, "a")
     assert await b.agents.move(moved, agent)
     assert not await b.agents.move(moved, agent)
     with pytest.raises(SidecarError, match="taken agent 'x' over") as refused:

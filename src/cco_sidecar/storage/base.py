@@ -211,7 +211,7 @@ class AgentStore(Protocol):
 
     async def move(self, agent: Agent, before: Agent) -> bool:
         """Updates an agent that the sidecar ``agent.sidecar_id`` takes over. Returns False, and changes nothing, if it
-        is no longer as ``before``."""
+        is no longer as ``before``, or its former sidecar is there."""
         ...
 
     async def by_id(self, agent_id: str) -> StoredAgent | None: ...

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from cco_sidecar.cluster.base import Cluster
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.errors import SidecarError
-from cco_sidecar.storage.base import AgentStore
+from cco_sidecar.supervision.records import Records
 from cco_sidecar.supervision.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ class LostSidecars:
         self._after = after_seconds
         self._take_over = take_over
         self._background = Background()
+        self._replacing = Background()
 
     async def recover(self) -> None:
         """Does nothing: the database knows who is lost."""
@@ -34,13 +35,14 @@ class LostSidecars:
 
     async def drop(self) -> None:
         await self._background.end()
+        # To its end: what was taken over is run.
+        await self._replacing.drain()
 
     async def _run(self) -> None:
         while True:
             for sidecar_id in self._cluster.lost(self._after):
                 try:
-                    # Not cancelled in between: what was taken over is run.
-                    await self._background.finish(self._replace(sidecar_id))
+                    await self._replacing.finish(self._replace(sidecar_id))
                 except SidecarError as problem:
                     log.warning("cannot take over the agents of sidecar %s yet: %s", sidecar_id, problem)
             await asyncio.sleep(_LOOK_SECONDS)
@@ -52,15 +54,10 @@ class LostSidecars:
         await self._cluster.forget(sidecar_id)
 
 
-async def give_up(supervisor: Supervisor, store: AgentStore) -> None:
+async def give_up(supervisor: Supervisor, records: Records) -> None:
     """Ends the agents that another sidecar has taken over. What they do here is no longer saved."""
     for active in list(supervisor.active.values()):
-        try:
-            if await store.sidecar_of(active.agent_id) == supervisor.sidecar_id:
-                active.lease.lost = False
-                continue
-            log.error("agent %s was taken over by another sidecar; it is ended here", active.agent_id)
-            await supervisor.stop(active, "another sidecar has taken it over", grace=0.0)
-        except SidecarError as problem:
-            # Whoever has it says how it ends.
-            log.info("agent %s: %s", active.agent_id, problem)
+        if await records.is_taken_over(active):
+            supervisor.abandon(active)
+        else:
+            active.lease.lost = False

@@ -16,7 +16,7 @@ from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.runners.orphans import Orphans
 from cco_sidecar.runners.worktrees import Worktrees
-from cco_sidecar.storage.base import AgentStore
+from cco_sidecar.storage.base import TAKEN_OVER, AgentStore
 from cco_sidecar.supervision.active import ActiveAgent, Attempt
 from cco_sidecar.supervision.leases import Leases
 from cco_sidecar.supervision.supervisor import Supervisor
@@ -92,6 +92,8 @@ class Maintenance:
                 if self._shared:
                     await self._show(active)
             except (OSError, SidecarError) as problem:
+                if isinstance(problem, SidecarError) and problem.code == TAKEN_OVER:
+                    self._supervisor.abandon(active)
                 log.warning("maintenance of agent %s failed: %s", active.agent_id, problem)
 
     async def _show(self, active: ActiveAgent) -> None:

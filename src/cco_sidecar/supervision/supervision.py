@@ -55,13 +55,13 @@ class Supervision:
         """``settings`` must contain the ports in use. Raises SettingsError for invalid runners or sandbox users."""
         self._bus, outbox = events.bus, events.outbox
         self._catalogue, self.types = catalogue, catalogue.types
-        self.cluster, self._store = cluster, stores.agents
+        self.cluster = cluster
         types, agents = self.types, stores.agents
         self.leases = Leases(tokens, types, clock, cluster)
         self.launcher = Launcher(types, projects, context, credentials, agents, settings)
         worktrees, attempts = self.launcher.worktrees, Attempts(self.launcher, self.leases, clock)
         final_results = FinalResults(stores.results, recorder, types, worktrees, clock)
-        records = Records(agents, outbox, self.leases, worktrees, final_results, tracer, clock)
+        self._records = records = Records(agents, outbox, self.leases, worktrees, final_results, tracer, clock)
         self.supervisor = Supervisor(
             agents,
             records=records,
@@ -116,7 +116,7 @@ class Supervision:
         """Ends the agents that other sidecars have taken over."""
         for active in self.supervisor.active.values():
             active.lease.lost = True
-        self._background.start(give_up(self.supervisor, self._store), "agents that were taken over")
+        self._background.start(give_up(self.supervisor, self._records), "agents that were taken over")
 
     async def close(self, *, keep_agents: bool) -> None:
         """Stops maintenance, and stops the agents unless ``keep_agents``."""

@@ -196,6 +196,13 @@ class Supervisor:
         ):
             raise unavailable("AGT_008", "the sidecar is shutting down; stop the agent again once it is back")
 
+    def abandon(self, active: ActiveAgent) -> None:
+        """Ends an agent that another sidecar has taken over. What it does here is no longer saved."""
+        if not active.life.stop_reason:
+            log.error("agent %s was taken over by another sidecar; it is ended here", active.agent_id)
+            active.lease.lost, active.grace = True, 0.0
+            self._feed(active, life.StopRequested("another sidecar has taken it over"))
+
     async def observe(self, active: ActiveAgent) -> None:
         """Updates the status of a running agent from its monitor."""
         attempt, record = active.attempt, active.record

@@ -11,6 +11,7 @@ from cco_sidecar.core.errors import SidecarError, conflict
 from cco_sidecar.storage.base import TAKEN_OVER, AgentTotals, Spent, StoredAgent, TypeTotals
 from cco_sidecar.storage.event_stores import Announcement
 from cco_sidecar.storage.sql.checksums import whole
+from cco_sidecar.storage.sql.cluster import alive
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.outbox import enqueue
 from cco_sidecar.storage.sql.schema import agents
@@ -74,7 +75,13 @@ class SqlAgents:
         return await self._database.write(work)
 
     async def move(self, agent: Agent, before: Agent) -> bool:
-        this = (agents.c.agent_id == agent.agent_id, agents.c.body == before.SerializeToString())
+        this: list[sa.ColumnElement[bool]] = [
+            agents.c.agent_id == agent.agent_id,
+            agents.c.body == before.SerializeToString(),
+        ]
+        if before.sidecar_id != agent.sidecar_id:
+            # It may have come back.
+            this.append(sa.literal(before.sidecar_id).not_in(alive()))
         change = sa.update(agents).where(*this).values(_columns(agent) | {"sidecar_id": agent.sidecar_id})
         return bool(await self._database.write(lambda c: c.execute(change).rowcount))
 
