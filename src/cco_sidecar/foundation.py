@@ -44,7 +44,7 @@ class Foundation:
         if self.cluster.shared:
             IdentityKey.share(settings.storage, key.derive("identity"))
             homes = Homes(self.cluster, self.stores)
-            self.forwarding = Forwarding(self.cluster, homes, Peers(settings), Passes(key, sidecar_id, clock))
+            self.forwarding = Forwarding(self.cluster, homes, Peers(settings), Passes(key, self.cluster, clock))
         self._lost_after = settings.cluster_lost_after
         self._background = Background()
 

@@ -106,7 +106,7 @@ def test_servers_that_have_something_are_left_alone(team: Team, tmp_path: Path, 
     alone.stop()
     assert copied(team, alone, "load").returncode == 0
     again = copied(team, alone, "load")
-    assert again.returncode == 1 and "has records already" in again.stderr
+    assert again.returncode == 1 and "has events of project 'default' already" in again.stderr
     refused = copied(team, alone, "save", str(home))
     assert refused.returncode == 1 and "exists" in refused.stderr
 

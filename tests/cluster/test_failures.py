@@ -7,8 +7,11 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import grpc
 import psutil
 import pytest
 from tests.cluster.chaos import Cluster
@@ -17,6 +20,8 @@ from tests.support.sidecars import fresh, until, written
 from tests.support.team import Team, cluster_of, id_of, leader_of
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
+from orchestra.v1.agent_service_pb2 import Agent, GetAgentRequest, GetAgentResponse
+from orchestra.v1.agent_service_pb2_grpc import AgentServiceStub
 
 pytestmark = pytest.mark.cluster
 
@@ -35,6 +40,7 @@ def two(team: Team, **sections: object) -> tuple[SidecarProcess, SidecarProcess]
     first = team.start("one", **sections)
     second = team.start("two", **sections)
     assert leader_of(second) == id_of(first)
+    until(lambda: len(cluster_of(first)["members"]) == 2, "the first to know the second")
     return first, second
 
 
@@ -221,3 +227,52 @@ def test_who_was_cut_off_touches_nothing_of_what_others_continued(tmp_path: Path
         assert answer.status_code == 200, "the tokens of the second attempt are valid everywhere"
     finally:
         cluster.close()
+
+
+def test_whoever_listens_in_the_place_of_a_sidecar_gets_no_token_and_is_not_believed(team: Team) -> None:
+    first, second = two(team)
+    agent_id = spawn(second)["agent_id"]
+    second.kill()
+    heard: list[dict[str, Any]] = []
+
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        heard.append(dict(context.invocation_metadata()))
+        return GetAgentResponse(agent=Agent(agent_id=agent_id, reason="invented")).SerializeToString()
+
+    handler = grpc.unary_unary_rpc_method_handler(answer)
+    server = grpc.server(ThreadPoolExecutor(2))
+    service = "orchestra.v1.AgentService"
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"GetAgent": handler}),))
+    assert server.add_insecure_port(second.target)
+    server.start()
+    try:
+        answered = first.request("GET", f"/api/agents/{agent_id}", first.operator)
+    finally:
+        server.stop(None).wait()
+    assert heard and "authorization" not in heard[0], "it was asked"
+    assert "invented" not in answered.text
+    assert answered.status_code == 200 or "does not prove" in answered.text
+    stolen = heard[0]["x-cco-sidecar-pass"]
+    for name in ("Authorization", "x-cco-sidecar-pass", "Grpc-Metadata-x-cco-sidecar-pass"):
+        value = f"Bearer {stolen}" if name == "Authorization" else stolen
+        assert first.request("GET", f"/api/agents/{agent_id}", headers={name: value}).status_code == 401
+    with grpc.insecure_channel(first.target) as channel, pytest.raises(grpc.RpcError) as refused:
+        AgentServiceStub(channel).GetAgent(
+            GetAgentRequest(agent_id=agent_id), metadata=[("x-cco-sidecar-pass", stolen)]
+        )
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED, "it is for another sidecar"
+
+
+def test_an_agent_that_never_began_here_takes_no_token_with_it(team: Team) -> None:
+    """What waits at a sidecar that is lost has no run yet."""
+    first, second = two(team, agents={"max_concurrent": 1}, cluster=SOON)
+    spawn(second)
+    waiting = spawn(second)["agent_id"]
+    second.process.send_signal(signal.SIGSTOP)
+    until(lambda: agent_of(first, waiting)["sidecar_id"] == id_of(first), "it to be taken over", 60)
+    second.process.send_signal(signal.SIGCONT)
+    until(lambda: len(cluster_of(second)["members"]) == 2, "it to be back", 30)
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        assert first.request("GET", "/api/agents", first.operator).status_code == 200
+        time.sleep(0.2)

@@ -1,49 +1,75 @@
-"""Passes: short-lived tokens (RFC 7519) with which one sidecar vouches for a call that it passes on to another."""
+"""Passes: with one, a sidecar vouches for the caller of a call that it passes on to another sidecar.
+
+A pass (RFC 7519) names the sidecar and the call that it is for, and who the caller is. The caller's token is not sent
+along. So whoever listens on the address of a sidecar that is gone gets nothing that is of use anywhere else, and
+cannot answer, because it cannot prove that it has the key.
+"""
 
 from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import NamedTuple
 
 import jwt
 
 from cco_sidecar.auth.keys import SigningKey
 from cco_sidecar.auth.tokens import ISSUER, SKEW_SECONDS
+from cco_sidecar.cluster.base import Cluster
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import invalid_token
+from cco_sidecar.core.principal import Principal
 
 # Not that of callers' tokens, so that neither is taken for the other.
 AUDIENCE = "cco-sidecar-cluster"
 TTL_SECONDS = 60
-_RENEW_SECONDS = 20
-# The metadata of a call that another sidecar passed on.
+# The metadata of a call that another sidecar passed on, and of the answer to it.
 HEADER = "x-cco-sidecar-pass"
+PROOF = "x-cco-sidecar-proof"
+_REQUIRED = ["sub", "to", "path", "jti", "iat", "exp"]
+
+
+class Vouched(NamedTuple):
+    """What a pass says. ``principal`` is None for a caller without a token; ``issued``: when its token was, in Unix
+    seconds; ``nonce``: what the answer has to prove."""
+
+    sidecar_id: str
+    principal: Principal | None
+    issued: float
+    nonce: str
 
 
 class Passes:
     """Makes and checks passes with the key that all sidecars share. Not thread-safe."""
 
-    def __init__(self, key: SigningKey, sidecar_id: str, clock: Clock) -> None:
+    def __init__(self, key: SigningKey, cluster: Cluster, clock: Clock) -> None:
         self._key = key
-        self._sidecar_id = sidecar_id
+        self._cluster = cluster
         self._clock = clock
-        self._made = ""
-        self._made_at = 0.0
+        self._proving = key.derive("answer")
 
-    def own(self) -> str:
-        """Returns a pass of this sidecar that is valid for a while."""
-        now = self._clock.seconds()
-        if not self._made or not 0 <= now - self._made_at < _RENEW_SECONDS:
-            claims = {
-                "sub": self._sidecar_id,
-                "iss": ISSUER,
-                "aud": AUDIENCE,
-                "iat": int(now),
-                "exp": int(now) + TTL_SECONDS,
-            }
-            self._made = jwt.encode(claims, self._key.signing, algorithm=self._key.algorithm)
-            self._made_at = now
-        return self._made
+    def make(self, to: str, path: str, principal: Principal | None, issued: float) -> tuple[str, str]:
+        """Returns a pass for a call of the sidecar ``to``, and the nonce in it."""
+        now, nonce = int(self._clock.seconds()), secrets.token_hex(16)
+        claims = {
+            "sub": self._cluster.sidecar_id,
+            "to": to,
+            "path": path,
+            "jti": nonce,
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "iat": now,
+            "exp": now + TTL_SECONDS,
+        }
+        if principal is not None:
+            caller = {name: getattr(principal, name) for name in Principal.__slots__}
+            claims["caller"] = caller | {"permissions": sorted(principal.permissions)}
+            claims["issued"] = issued
+        return jwt.encode(claims, self._key.signing, algorithm=self._key.algorithm), nonce
 
-    def check(self, given: str) -> str:
-        """Returns the ID of the sidecar that vouches. Raises SidecarError (AUTH_001)."""
+    def check(self, given: str, path: str) -> Vouched:
+        """Returns what a pass for a call of this sidecar says. Raises SidecarError (AUTH_001)."""
         try:
             claims = jwt.decode(
                 given,
@@ -51,11 +77,24 @@ class Passes:
                 algorithms=[self._key.algorithm],
                 audience=AUDIENCE,
                 issuer=ISSUER,
-                options={"require": ["sub", "exp", "iat"], "verify_exp": False, "verify_iat": False},
+                options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False},
             )
-            now = self._clock.seconds()
-            if not float(claims["iat"]) - SKEW_SECONDS <= now < float(claims["exp"]) + SKEW_SECONDS:
+            now, made, until = self._clock.seconds(), float(claims["iat"]), float(claims["exp"])
+            if not made - SKEW_SECONDS <= now < until + SKEW_SECONDS or until - made > TTL_SECONDS:
                 raise jwt.ExpiredSignatureError
-        except (jwt.InvalidTokenError, TypeError, ValueError) as problem:
-            raise invalid_token("invalid pass of another sidecar; check that the clocks of both agree") from problem
-        return str(claims["sub"])
+            sender = str(claims["sub"])
+            if claims["to"] != self._cluster.sidecar_id or claims["path"] != path or claims["aud"] != AUDIENCE:
+                raise jwt.InvalidTokenError
+            if sender == self._cluster.sidecar_id or self._cluster.find(sender) is None:
+                raise jwt.InvalidTokenError
+            caller = claims.get("caller")
+            principal = None
+            if caller is not None:
+                principal = Principal(**(caller | {"permissions": frozenset(caller["permissions"])}))
+            return Vouched(sender, principal, float(claims.get("issued", 0)), str(claims["jti"]))
+        except (jwt.InvalidTokenError, TypeError, ValueError, KeyError, AttributeError) as problem:
+            raise invalid_token("invalid pass of another sidecar") from problem
+
+    def proof(self, nonce: str) -> str:
+        """Returns what only a sidecar with the key can answer to a call with this nonce."""
+        return hmac.new(self._proving, f"cco-sidecar-answer/1\n{nonce}".encode(), hashlib.sha256).hexdigest()

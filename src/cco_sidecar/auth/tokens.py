@@ -138,9 +138,8 @@ class Tokens:
 
     # -- verifying --------------------------------------------------------------------------------------
 
-    def verify(self, token: str, *, vouched: bool = False) -> Principal:
-        """Returns the token's principal. ``vouched``: another sidecar has found it to be valid, such as that of an
-        agent that it runs; only revocation is checked.
+    def verify(self, token: str) -> Principal:
+        """Returns the token's principal.
 
         Raises SidecarError: AUTH_001 for an invalid or revoked token, AUTH_002 for an expired one.
         """
@@ -152,16 +151,24 @@ class Tokens:
                 self._verified.popitem(last=False)
         self._verified.move_to_end(token)
         principal, issued = known
-        if principal.subject not in self._leased and not vouched:
+        if principal.subject not in self._leased:
             now = self._clock.seconds()
             if principal.expires_at <= now:
                 self._verified.pop(token, None)
                 raise expired_token()
             if issued > now + SKEW_SECONDS:
                 raise invalid_token("the token is not valid yet; check that the clocks of both machines agree")
+        self.require_unrevoked(principal, issued)
+        return principal
+
+    def issued_at(self, token: str) -> float:
+        """When a token was issued that was just verified, in Unix seconds."""
+        return self._verified[token][1]
+
+    def require_unrevoked(self, principal: Principal, issued: float) -> None:
+        """Raises SidecarError (AUTH_001)."""
         if self._is_revoked(principal, issued):
             raise invalid_token("the token has been revoked")
-        return principal
 
     def read(self, token: str) -> Principal | None:
         """Returns the owner of a token, even if it is expired or revoked; None if this sidecar did not sign it."""
@@ -259,6 +266,8 @@ class Tokens:
 
     async def revoke_session(self, session: str) -> None:
         """Revokes every token of a run. Raises SidecarError (STR_001)."""
+        if not session:
+            raise ValueError("a run has a session")
         now = self._clock.seconds()
         await self._revoke("sid", session, now, now + OPERATOR_TTL_SECONDS)
 
@@ -318,6 +327,9 @@ class Tokens:
                 guard.reschedule(asyncio.get_running_loop().time())
 
     def _remember(self, kind: str, value: str, at: float) -> None:
+        if not value:
+            # Every token without a session would be revoked with it.
+            return
         if kind == "sub":
             self._revoked_sub[value] = max(at, self._revoked_sub.get(value, at))
         else:
@@ -326,11 +338,11 @@ class Tokens:
     # -- open calls -----------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def guard(self, token: str, *, vouched: bool = False) -> AsyncIterator[None]:
+    async def guard(self, token: str) -> AsyncIterator[None]:
         """Cancels its body when the token expires or is revoked, then raises the same SidecarError as ``verify``."""
-        principal = self.verify(token, vouched=vouched)
-        issued = self._verified[token][1]
-        leased = vouched or principal.subject in self._leased
+        principal = self.verify(token)
+        issued = self.issued_at(token)
+        leased = principal.subject in self._leased
         left = None if leased else principal.expires_at - self._clock.seconds()
         try:
             async with asyncio.timeout(left) as limit:
@@ -340,8 +352,22 @@ class Tokens:
                 finally:
                     del self._guards[limit]
         except TimeoutError:
-            self.verify(token, vouched=vouched)
+            self.verify(token)
             raise expired_token() from None
+
+    @asynccontextmanager
+    async def guard_vouched(self, principal: Principal, issued: float) -> AsyncIterator[None]:
+        """The same for a caller of another sidecar, which watches the expiry of its token."""
+        self.require_unrevoked(principal, issued)
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._guards[limit] = (principal, issued)
+                try:
+                    yield
+                finally:
+                    del self._guards[limit]
+        except TimeoutError:
+            raise invalid_token("the token has been revoked") from None
 
 
 def _reason(problem: Exception) -> str:

@@ -18,18 +18,29 @@ from orchestra.v1.event_service_pb2 import Event
 _AT_ONCE = 500
 
 
+async def require_empty(settings: Settings) -> None:
+    """Raises SettingsError if a project has a stream already, SidecarError."""
+    connection = Connection(settings)
+    try:
+        await connection.open()
+        if taken := await Streams(connection, settings).projects():
+            raise SettingsError(
+                f"NATS has events of project '{taken[0]}' already; give another bus.prefix, or delete its streams"
+            )
+    except FAILURES as problem:
+        raise away(problem) from problem
+    finally:
+        await connection.close()
+
+
 async def load_events(directory: Path, settings: Settings) -> int:
-    """Copies the events of ``directory`` into the streams of the settings; returns how many there were. Raises
-    SettingsError if a project has a stream already, SidecarError."""
+    """Copies the events of ``directory`` into the streams of the settings, which must have none; returns how many there
+    were. Raises SidecarError."""
     connection = Connection(settings)
     streams = Streams(connection, settings)
     log = SegmentLog(directory)
     try:
         await connection.open()
-        if taken := await streams.projects():
-            raise SettingsError(
-                f"NATS has events of project '{taken[0]}' already; give another bus.prefix, or delete its streams"
-            )
         return sum([await _load(log, connection, streams, project) for project in await log.projects()])
     except FAILURES as problem:
         raise away(problem) from problem
@@ -93,7 +104,7 @@ async def save_events(settings: Settings, directory: Path) -> int:
 
 
 async def _save(log: SegmentLog, connection: Connection, streams: Streams, project: str) -> int:
-    stream = await streams.open(project)
+    stream = await streams.look(project)
     upto, seq, copied = stream.last, stream.first - 1, 0
     stored = StoredEvents(connection, streams, project, stream, lambda: None)
     begun = False

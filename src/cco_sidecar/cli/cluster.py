@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client.sync import Client
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import DATABASE, Settings
-from cco_sidecar.storage.files import make_directory, open_storage
+from cco_sidecar.storage.files import PRIVATE_FILE, make_directory, open_storage
 from orchestra.v1.system_service_pb2 import ClusterStatus
 
 
@@ -52,7 +53,7 @@ def load(ctx: click.Context) -> None:
 
     The sidecar must be stopped. IDs and cursors stay valid. The records in the storage directory stay, too.
     """
-    from cco_sidecar.bus.copying import load_events
+    from cco_sidecar.bus.copying import load_events, require_empty
     from cco_sidecar.storage.sql.backends import Sqlite, backend_of
     from cco_sidecar.storage.sql.copying import copy_records
 
@@ -62,6 +63,8 @@ def load(ctx: click.Context) -> None:
         raise SettingsError(f"no records found in {settings.storage}; name the storage with CCO_SIDECAR_STORAGE")
     lock = open_storage(settings.storage)
     try:
+        # Before anything is copied: then both can be tried again.
+        asyncio.run(require_empty(settings))
         rows = copy_records(Sqlite(source), backend_of(settings.database_url, source))
         events = asyncio.run(load_events(settings.storage / "events", settings))
     finally:
@@ -85,10 +88,15 @@ def save(ctx: click.Context, target: Path) -> None:
     settings = _shared(settings_of_sidecar(ctx))
     if target.exists():
         raise SettingsError(f"{target} exists; name a new directory")
-    make_directory(target)
+    # Half of it must not look like all of it.
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    make_directory(partial)
+    (partial / DATABASE).touch(PRIVATE_FILE)
     # The event of a change is then in the copied outbox or in the copied events.
-    rows = copy_records(backend_of(settings.database_url, target), Sqlite(target / DATABASE))
-    events = asyncio.run(save_events(settings, target / "events"))
+    rows = copy_records(backend_of(settings.database_url, partial), Sqlite(partial / DATABASE))
+    events = asyncio.run(save_events(settings, partial / "events"))
+    partial.rename(target)
     echo(f"copied {rows} records and {events} events to {target}")
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
-
-from cco_sidecar.core.errors import SidecarError
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +26,11 @@ class Duty(Protocol):
         ...
 
 
+def always() -> int:
+    """The term of a sidecar of its own."""
+    return 1
+
+
 class Duties:
     """Takes the duties in order, and drops them in reverse. Not thread-safe."""
 
@@ -35,37 +38,44 @@ class Duties:
         self._duties: Sequence[Duty] = ()
         self._lock = asyncio.Lock()
         self._open = False
-        # Whether all have been recovered.
-        self.held = False
+        # The term for which all have been recovered; 0 for none.
+        self.term = 0
 
     def set(self, *duties: Duty) -> None:
         self._duties = duties
 
-    async def take(self) -> None:
-        """Recovers the duties, and starts them once ``open`` was called. Raises SidecarError."""
+    async def take(self, term: Callable[[], int] = always) -> None:
+        """Recovers the duties for the current ``term``, and starts them once ``open`` was called. If the term is
+        another one by then, what was read is dropped again. Raises SidecarError."""
         async with self._lock:
-            if self.held:
+            wanted = term()
+            if not wanted or self.term == wanted:
                 return
+            await self._drop()
             try:
                 for duty in self._duties:
                     await duty.recover()
-            except SidecarError:
+            except BaseException:
                 await self._drop()
                 raise
-            self.held = True
+            if term() != wanted:
+                # Somebody else led meanwhile, and may have changed what was read.
+                await self._drop()
+                return
+            self.term = wanted
             if self._open:
                 self._start()
 
     def open(self) -> None:
         """Starts what has been recovered; from now on ``take`` starts it."""
         self._open = True
-        if self.held:
+        if self.term:
             self._start()
 
     async def drop(self) -> None:
         """Drops the duties. Another sidecar leads."""
         async with self._lock:
-            if self.held:
+            if self.term:
                 await self._drop()
 
     def _start(self) -> None:
@@ -73,6 +83,9 @@ class Duties:
             duty.start()
 
     async def _drop(self) -> None:
-        self.held = False
+        self.term = 0
         for duty in reversed(self._duties):
-            await duty.drop()
+            try:
+                await duty.drop()
+            except Exception:
+                log.exception("a duty of the leader could not be dropped")

@@ -58,6 +58,7 @@ class Membership:
         self._leader = ""
         # The monotonic times of the last sign of life, and from which this sidecar no longer counts on leading.
         self._given = self._lead_until = 0.0
+        self._term = 0
         self._failing = False
         self._change = asyncio.Event()
         self._figures: Callable[[ClusterMember], None] = lambda member: None
@@ -73,11 +74,14 @@ class Membership:
 
     @property
     def leads(self) -> bool:
-        return self._may_lead and self._duties.held
+        return self._may_lead and self._duties.term == self._term
 
     @property
     def _may_lead(self) -> bool:
         return self._monotonic() < self._lead_until
+
+    def _current_term(self) -> int:
+        return self._term if self._may_lead else 0
 
     @property
     def silent_seconds(self) -> float:
@@ -111,7 +115,7 @@ class Membership:
         return ClusterStatus(
             sidecar_id=self.sidecar_id,
             leader_id=leader.sidecar_id if leader is not None else "",
-            members=[each.member for each in self._members.values()],
+            members=[_public(each.member) for each in self._members.values()],
         )
 
     def describe(self, figures: Callable[[ClusterMember], None]) -> None:
@@ -133,8 +137,7 @@ class Membership:
             await self._join()
             await self._beat()
             self._beating.start(self._keep_beating(), "signs of life")
-            if self._may_lead:
-                await self._duties.take()
+            await self._duties.take(self._current_term)
         except (SidecarError, Superseded) as problem:
             raise SettingsError(f"cannot join the other sidecars: {problem}") from problem
 
@@ -161,7 +164,8 @@ class Membership:
     def _check_keys(self, seen: Sequence[SeenMember]) -> None:
         """Raises SettingsError."""
         for other in (each.member for each in seen if each.member.alive):
-            if other.key_fingerprint != self._member.key_fingerprint and other.sidecar_id != self.sidecar_id:
+            known = other.key_fingerprint
+            if known and known != self._member.key_fingerprint and other.sidecar_id != self.sidecar_id:
                 raise SettingsError(
                     f"sidecar.jwt_secret: sidecar {other.sidecar_id} on {other.host} signs tokens with another key; "
                     "give all sidecars of this database the same secret"
@@ -182,7 +186,10 @@ class Membership:
                 if not self._failing:
                     log.warning("cannot tell the other sidecars that this one is there, retrying: %s", problem)
                 self._failing = True
-            if self._may_lead != self._duties.held and (self._settles is None or self._settles.done()):
+            except Exception:
+                # Whatever it is: without signs of life, nothing would be dropped when the lead is gone.
+                log.exception("a sign of life failed")
+            if self._current_term() != self._duties.term and (self._settles is None or self._settles.done()):
                 self._settles = self._settling.start(self._settle(), "duties of the leader")
 
     async def _again(self) -> None:
@@ -208,6 +215,7 @@ class Membership:
             self._clock.correct(beat.micros + int(took / 2 * 1e6), _SAME_MICROS)
         self._given = began
         self._lead_until = began + LEASE_SECONDS if beat.leads else 0.0
+        self._term = beat.term
         self._members = {each.member.sidecar_id: each for each in beat.members}
         self._leader = beat.leader
         for listener in self._beaten:
@@ -221,8 +229,9 @@ class Membership:
             await self._duties.drop()
             return
         try:
-            await self._duties.take()
-            log.info("this sidecar leads", extra={"sidecar_id": self.sidecar_id})
+            await self._duties.take(self._current_term)
+            if self.leads:
+                log.info("this sidecar leads", extra={"sidecar_id": self.sidecar_id})
         except SidecarError as problem:
             log.warning("cannot begin to lead, retrying: %s", problem)
 
@@ -232,3 +241,12 @@ class Membership:
         self._lead_until = 0.0
         with suppress(SidecarError):
             await self._store.leave(self._incarnation, gone=gone)
+
+
+def _public(member: ClusterMember) -> ClusterMember:
+    """Without what only sidecars need to know of each other."""
+    shown = ClusterMember()
+    shown.CopyFrom(member)
+    for name in ("key_fingerprint", "boot_id"):
+        shown.ClearField(name)
+    return shown

@@ -167,7 +167,11 @@ def metadata_of(headers: list[tuple[str, str]]) -> list[tuple[str, str | bytes]]
     for name, value in headers:
         if name.startswith(_METADATA):
             inner = name.removeprefix(_METADATA)
-            if inner not in _OF_HTTP and inner not in PROXY_HEADERS and not inner.startswith(("x-forwarded-", ":")):
+            if (
+                inner not in _OF_HTTP
+                and inner not in PROXY_HEADERS
+                and not inner.startswith(("x-forwarded-", "x-cco-sidecar-", ":"))
+            ):
                 found.append((inner, value))
         elif name == "host":
             found.append((HOST, value))

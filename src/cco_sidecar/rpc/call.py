@@ -17,15 +17,20 @@ from cco_sidecar.core.tracing import TraceContext
 class Call:
     """One RPC. ``metadata`` is sent as trailing metadata, or as HTTP headers over REST."""
 
-    __slots__ = ("metadata", "parent", "policy", "principal", "request_id", "started", "token", "trace", "via")
+    __slots__ = (
+        *("issued", "metadata", "nonce", "parent", "policy", "principal"),
+        *("request_id", "started", "token", "trace", "via"),
+    )
 
     def __init__(self, policy: MethodPolicy, request_id: str) -> None:
         self.policy = policy
         self.request_id = request_id
         self.principal: Principal = ANONYMOUS
         self.token = ""
-        # The sidecar that passed the call on; empty if the caller called this one.
-        self.via = ""
+        # When the caller's token was issued, in Unix seconds.
+        self.issued = 0.0
+        # The sidecar that passed the call on, and what it wants to be proved; empty if the caller called this one.
+        self.via = self.nonce = ""
         # The span that made the call, and the call's own.
         self.parent: TraceContext | None = None
         self.trace: TraceContext | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -26,7 +26,7 @@ from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.services import services
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.core.tracing import Tracer
-from cco_sidecar.rpc.call import current
+from cco_sidecar.rpc.call import Call, current
 from cco_sidecar.rpc.forwarding import Forwarding
 from cco_sidecar.rpc.interceptors.access_log import AccessLog
 from cco_sidecar.rpc.interceptors.authenticate import Authenticate
@@ -34,6 +34,7 @@ from cco_sidecar.rpc.interceptors.authorise import Authorise
 from cco_sidecar.rpc.interceptors.base import Around, Before, Method, Together
 from cco_sidecar.rpc.interceptors.errors import Errors
 from cco_sidecar.rpc.interceptors.forward import Forward
+from cco_sidecar.rpc.interceptors.prove import Prove
 from cco_sidecar.rpc.interceptors.rate_limit import RateLimit
 from cco_sidecar.rpc.interceptors.receive import Deferred, Malformed, Receive
 from cco_sidecar.rpc.interceptors.request_id import RequestId
@@ -94,6 +95,7 @@ def interceptors(
         Errors(),
         # Before a byte of the request is received.
         Authenticate(tokens, settings.allowed_hosts, forwarding.passes if forwarding is not None else None),
+        *([Prove(forwarding.passes)] if forwarding is not None else []),
         RateLimit(RateLimits(settings.rate_limits)),
         Authorise(),
         Receive(admission),
@@ -189,7 +191,7 @@ def _handler(
 
     async def wait(request: Any, context: Any) -> Any:
         call = current.get()
-        async with parked.one(call.principal), tokens.guard(call.token, vouched=bool(call.via)):
+        async with parked.one(call.principal), _guard(tokens, call):
             return await act(request, call.principal)
 
     def opened(request: Any, context: Any) -> Any:
@@ -209,8 +211,7 @@ def _handler(
             if sink is not None and hasattr(responses, "sink"):
                 responses.sink = sink
             call = current.get()
-            guard = tokens.guard(call.token, vouched=bool(call.via))
-            async with parked.one(call.principal), guard, aclosing(responses):
+            async with parked.one(call.principal), _guard(tokens, call), aclosing(responses):
                 async for response in responses:
                     await send(response)
         except BaseException as problem:
@@ -219,6 +220,10 @@ def _handler(
             each.succeeded(current.get())
 
     return Handler(decode, method.client_streaming, stream=stream)
+
+
+def _guard(tokens: Tokens, call: Call) -> AbstractAsyncContextManager[None]:
+    return tokens.guard_vouched(call.principal, call.issued) if call.via else tokens.guard(call.token)
 
 
 def _intercepted(around: Sequence[AsyncServerInterceptor], method: Method, path: str) -> Method:

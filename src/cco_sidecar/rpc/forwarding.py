@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from google.protobuf import message_factory
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
-from cco_sidecar.auth.passes import HEADER, Passes
+from cco_sidecar.auth.passes import HEADER, PROOF, Passes
 from cco_sidecar.auth.policy import method_path
 from cco_sidecar.cluster.base import Cluster
 from cco_sidecar.core.errors import Kind, SidecarError, unavailable
@@ -23,6 +24,7 @@ from cco_sidecar.rpc.call import Call
 from cco_sidecar.rpc.codes import STATUS_DETAILS
 from cco_sidecar.rpc.homes import Homes
 from cco_sidecar.rpc.peers import Peers
+from orchestra.v1 import options_pb2
 from orchestra.v1.system_service_pb2 import ClusterMember
 
 # The time in which a lost leader is followed by another, and some more.
@@ -61,7 +63,7 @@ class Forwarding:
         began = now()
         while True:
             try:
-                found = await self._homes.of(home, call.policy, request)
+                found = await self._homes.of(home, call.policy, request, call.principal)
             except SidecarError:
                 # It may just have come back.
                 if call.via or now() >= began + _RETURN_SECONDS:
@@ -78,30 +80,34 @@ class Forwarding:
 
     async def unary(self, call: Call, request: Message, member: ClusterMember) -> Any:
         """Returns the answer of another sidecar. Raises its SidecarError; CLU_004 if it does not answer."""
-        channel = await self._channel(member)
+        channel = await self._channel(call, member)
         ask = channel.unary_unary(
             call.policy.path,
             request_serializer=_bytes,
             response_deserializer=self._responses[call.policy.path].FromString,
         )
-        asked = ask(request, metadata=self._metadata(call))
+        metadata, nonce = self._metadata(call, member)
+        asked = ask(request, metadata=metadata)
         try:
             async with self._watched(asked, member):
+                await self._require_proof(asked, nonce, member)
                 return await asked
         except grpc.aio.AioRpcError as problem:
             raise _error_of(problem, member) from None
 
     async def stream(self, call: Call, request: Message, member: ClusterMember) -> AsyncGenerator[Any, None]:
         """Yields the answers of another sidecar. Raises as ``unary`` does."""
-        channel = await self._channel(member)
+        channel = await self._channel(call, member)
         ask = channel.unary_stream(
             call.policy.path,
             request_serializer=_bytes,
             response_deserializer=self._responses[call.policy.path].FromString,
         )
-        answers = ask(request, metadata=self._metadata(call))
+        metadata, nonce = self._metadata(call, member)
+        answers = ask(request, metadata=metadata)
         try:
             async with self._watched(answers, member):
+                await self._require_proof(answers, nonce, member)
                 async for answer in answers:
                     yield answer
         except grpc.aio.AioRpcError as problem:
@@ -134,9 +140,9 @@ class Forwarding:
             if not asked.done():
                 asked.cancel()
 
-    async def _channel(self, member: ClusterMember) -> grpc.aio.Channel:
+    async def _channel(self, call: Call, member: ClusterMember) -> grpc.aio.Channel:
         """Raises SidecarError (CLU_002) if there is no connection: nothing was sent."""
-        channel = self._peers.channel(member)
+        channel = self._peers.channel(member, waits=call.policy.rules.mode != options_pb2.MODE_UNARY)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await channel.channel_ready()
@@ -146,13 +152,23 @@ class Forwarding:
             ) from None
         return channel
 
-    def _metadata(self, call: Call) -> tuple[tuple[str, str], ...]:
-        sent = [(HEADER, self.passes.own()), ("x-request-id", call.request_id)]
-        if call.token:
-            sent.append(("authorization", f"Bearer {call.token}"))
+    async def _require_proof(self, asked: Any, nonce: str, member: ClusterMember) -> None:
+        """Believes nobody who only listens on the address of a sidecar. Raises SidecarError (CLU_002)."""
+        told = dict(await asked.initial_metadata() or ())
+        if not hmac.compare_digest(str(told.get(PROOF, "")), self.passes.proof(nonce)):
+            asked.cancel()
+            raise unavailable(
+                "CLU_002", f"whoever answers at {member.address} does not prove to be sidecar {member.sidecar_id}"
+            )
+
+    def _metadata(self, call: Call, member: ClusterMember) -> tuple[tuple[tuple[str, str], ...], str]:
+        """Returns what is sent, without the caller's token, and the nonce of the pass."""
+        caller = call.principal if call.token else None
+        given, nonce = self.passes.make(member.sidecar_id, call.policy.path, caller, call.issued)
+        sent = [(HEADER, given), ("x-request-id", call.request_id)]
         if call.trace is not None:
             sent.append(("traceparent", call.trace.traceparent))
-        return tuple(sent)
+        return tuple(sent), nonce
 
 
 def nobody_leads() -> SidecarError:
@@ -185,4 +201,4 @@ def _error_of(problem: grpc.aio.AioRpcError, member: ClusterMember) -> SidecarEr
     if code is grpc.StatusCode.UNAVAILABLE:
         return _ended(member)
     kind = next((kind for kind in Kind if kind.grpc_code == code.value[0]), Kind.INTERNAL)
-    return SidecarError(kind, "CLU_004", problem.details() or code.name)
+    return SidecarError(kind, "INT_001", problem.details() or code.name)

@@ -12,8 +12,15 @@ from cco_sidecar.core.settings import Settings
 from orchestra.v1.system_service_pb2 import ClusterMember
 
 _MAX_MESSAGE_BYTES = 32 * 2**20
+# Connections for calls that wait.
+_WAITING = 8
 # A sidecar that is paused, or whose machine is gone, is noticed by these.
 _OPTIONS = [
+    # A connection for each channel.
+    ("grpc.use_local_subchannel_pool", 1),
+    # A reader that is slow holds the other sidecar up, instead of filling memory.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 262_144),
     ("grpc.keepalive_time_ms", 5000),
     ("grpc.keepalive_timeout_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -24,7 +31,7 @@ _OPTIONS = [
 
 
 class Peers:
-    """One channel to each sidecar. It belongs to the event loop in which it is created."""
+    """A few channels to each sidecar. It belongs to the event loop in which it is created."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError for a file that cannot be read."""
@@ -34,11 +41,17 @@ class Peers:
             # They show the certificate that they serve with.
             files = (authority, settings.tls_key or settings.tls_cert, settings.tls_cert)
             self._credentials = grpc.ssl_channel_credentials(*(_read(path) for path in files))
-        self._channels: dict[tuple[str, bool], grpc.aio.Channel] = {}
+        self._channels: dict[tuple[str, bool, int], grpc.aio.Channel] = {}
+        self._turn = 0
 
-    def channel(self, member: ClusterMember) -> grpc.aio.Channel:
-        """Returns the channel to a sidecar, connected or not."""
-        key = (member.address, member.tls)
+    def channel(self, member: ClusterMember, *, waits: bool) -> grpc.aio.Channel:
+        """Returns a channel to a sidecar, connected or not. Calls that wait have others than those that are answered at
+        once: a connection takes a limited number of calls."""
+        slot = 0
+        if waits:
+            self._turn = self._turn % _WAITING + 1
+            slot = self._turn
+        key = (member.address, member.tls, slot)
         if key not in self._channels:
             if member.tls:
                 credentials = self._credentials or grpc.ssl_channel_credentials()

@@ -97,6 +97,7 @@ class Launcher:
         self._storage = settings.storage
         # Until when agents may run, if others take them over.
         self._lease = str(settings.storage / lease_file.FILE) if settings.shares else ""
+        self._lease_seconds = settings.cluster_lost_after
         self._worktree_seconds = settings.worktree_timeout
         # Agents run on this machine, so they use its loopback addresses.
         self._url = f"{settings.url}/api"
@@ -202,6 +203,7 @@ class Launcher:
             "redact": list(secrets.values()),
             "grace": GRACE_SECONDS,
             "lease": self._lease,
+            "lease_seconds": self._lease_seconds,
             "sandbox": self.sandbox.specification(root, [run.shared, workdir]),
         }
         return await run.spawn(specification)
@@ -231,6 +233,7 @@ class Launcher:
                 "redact": list(redact),
                 "grace": 0.0,
                 "lease": self._lease,
+                "lease_seconds": self._lease_seconds,
                 "sandbox": self.sandbox.specification(root, [preparation.shared, path]),
             }
             await preparation.spawn(specification)

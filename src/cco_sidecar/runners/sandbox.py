@@ -103,6 +103,8 @@ class Sandbox:
 
     def _hidden(self, root: Path) -> Iterator[Path]:
         yield from (self._settings.storage, self._settings.credentials_key_file)
+        # Of other sidecars that this user runs here now.
+        yield from (Path(each.storage) for each in run_directory.running())
         # Create the directories that may hold our files later, so that an agent cannot create them first.
         for path in (Path("~/.cco").expanduser(), Path("~/.config/systemd").expanduser(), *run_directory.candidates()):
             with suppress(OSError):

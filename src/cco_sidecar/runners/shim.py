@@ -202,6 +202,7 @@ class Shim:
         self._cpu = 0.0
         self._children = True
         self._started = time.monotonic()
+        self._lease = Lease(spec["lease"], spec["lease_seconds"]) if spec.get("lease") else None
 
     def run(self) -> None:
         """Starts the agent, waits for its end and writes exit.json. Raises OSError if the agent cannot be started."""
@@ -219,6 +220,8 @@ class Shim:
         # Open for writing too, so that a read never returns end-of-file.
         self._control = os.open("control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
+            if self._lease is not None and self._lease.is_over():
+                raise OSError(errno.ECANCELED, "its sidecar was lost")
             self._start()
         except OSError:
             os.unlink("control")
@@ -381,8 +384,10 @@ class Shim:
         waits = [] if self._output.due is None else [self._output.due - time.monotonic()]
         if self._kill_at is not None:
             waits.append(self._kill_at - time.monotonic())
-        elif self._status is None:
-            if self._limits.get("memory_bytes") or self._limits.get("processes") or self._spec.get("lease"):
+        if self._lease is not None and self._status is None:
+            waits.append(_LOOK_SECONDS)
+        if self._kill_at is None and self._status is None:
+            if self._limits.get("memory_bytes") or self._limits.get("processes"):
                 waits.append(_LOOK_SECONDS)
             if self._limits.get("wall_seconds"):
                 waits.append(self._started + self._limits["wall_seconds"] - time.monotonic())
@@ -476,13 +481,17 @@ class Shim:
             pass
 
     def _hold_limits(self) -> None:
+        if self._status is None and self._lease is not None and self._lease.is_over():
+            # Also while it is being stopped, which may take long.
+            self._limit = self._limit or "its sidecar was lost"
+            if self._kill_at is None or self._kill_at > time.monotonic() + _LEASE_GRACE:
+                self._end(_LEASE_GRACE)
+            return
         if self._limit or self._status is not None or self._stopped:
             return
         limits = self._limits
         if self._output.full:
             self._exceed(self._too_much())
-        elif self._spec.get("lease") and is_over(self._spec["lease"]):
-            self._exceed("its sidecar was lost", _LEASE_GRACE)
         elif limits.get("wall_seconds") and time.monotonic() - self._started >= limits["wall_seconds"]:
             self._exceed(f"ran longer than {limits['wall_seconds']} s", self._spec.get("grace", 10.0))
         elif limits.get("memory_bytes") or limits.get("processes"):
@@ -547,14 +556,34 @@ def tell(answer: dict[str, Any]) -> None:
     os.close(null)
 
 
-def is_over(lease: str) -> bool:
-    """Whether the time in a file, of CLOCK_BOOTTIME, has passed."""
-    try:
-        with open(lease) as file:
-            return float(file.read()) < time.clock_gettime(time.CLOCK_BOOTTIME)
-    except (OSError, ValueError):
-        # There is none, or it cannot be read.
-        return False
+class Lease:
+    """Until when the agent may run, as a time of CLOCK_BOOTTIME that the sidecar writes to a file every second.
+
+    The directory is opened at the start, so that renaming it changes nothing. Without a file that can be read, the last
+    time counts that was read, and at first the time that a lease lasts.
+    """
+
+    def __init__(self, path: str, seconds: float) -> None:
+        directory, self._name = os.path.split(path)
+        self._seconds = seconds
+        self._until = time.clock_gettime(time.CLOCK_BOOTTIME) + seconds
+        try:
+            self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            self._directory = -1
+
+    def is_over(self) -> bool:
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        try:
+            descriptor = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
+            with open(descriptor) as file:
+                found = float(file.read(64))
+            # Not one of a clock that was set, nor `inf` or `nan`.
+            if found <= now + self._seconds:
+                self._until = found
+        except (OSError, ValueError):
+            pass
+        return self._until < now
 
 
 def become_subreaper() -> None:

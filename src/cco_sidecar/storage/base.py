@@ -216,6 +216,10 @@ class AgentStore(Protocol):
 
     async def by_id(self, agent_id: str) -> StoredAgent | None: ...
 
+    async def home_of(self, agent_id: str) -> tuple[str, str]:
+        """Returns the IDs of an agent's sidecar and of its project; empty for an unknown agent."""
+        ...
+
     async def sidecar_of(self, agent_id: str) -> str:
         """Returns the ID of the sidecar that runs an agent, or ran it last; empty for an unknown agent."""
         ...

@@ -24,12 +24,16 @@ class SeenMember(NamedTuple):
 
 class Beat(NamedTuple):
     """What a sign of life returns. ``micros``: when it was given, since 1970 UTC; ``leader``: the incarnation that
-    leads; ``leads``: whether it is the caller."""
+    leads; ``term``: if it is the caller, a number that grows with every leader, otherwise 0."""
 
     micros: int
     members: Sequence[SeenMember]
     leader: str
-    leads: bool
+    term: int
+
+    @property
+    def leads(self) -> bool:
+        return self.term > 0
 
 
 class ClusterStore(Protocol):

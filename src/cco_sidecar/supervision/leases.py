@@ -13,6 +13,7 @@ from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.runners.run import Run
+from cco_sidecar.storage.cluster import LEASE_SECONDS
 from orchestra.v1.agent_service_pb2 import Agent
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,11 @@ class Leases:
     def listen(self, listener: Callable[[str], None]) -> None:
         """Calls ``listener(agent_id)`` whenever a run has ended. It must not block or raise."""
         self._listeners.append(listener)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether other sidecars may take over what is started here now: it would be ended at once."""
+        return self._cluster.shared and self._cluster.silent_seconds > LEASE_SECONDS
 
     def begin(self, lease: Lease, agent: Agent) -> Minted:
         """Begins a run's lease and returns its first token. Raises SidecarError for a type that is not configured."""
@@ -110,7 +116,9 @@ class Leases:
 
     async def _revoke(self, lease: Lease, agent_id: str) -> None:
         if lease.lost:
-            await self._tokens.revoke_session(lease.session)
+            # One that has not begun here has no session.
+            if lease.session:
+                await self._tokens.revoke_session(lease.session)
         else:
             # Not the tokens of a later run, at a sidecar that has taken the agent over.
             if self._cluster.shared and lease.alone_until is None:

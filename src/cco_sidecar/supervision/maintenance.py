@@ -127,7 +127,8 @@ class Maintenance:
                     continue
                 # If the agent was resumed in the meantime, its record is newer.
                 if agent_id not in self._supervisor.active:
-                    await self._store.save(stored.agent)
+                    with suppress(SidecarError):
+                        await self._store.save(stored.agent)
 
     def _remove_old_logs(self) -> None:
         oldest = self._clock.seconds() - self._log_retention

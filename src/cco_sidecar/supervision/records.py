@@ -39,6 +39,9 @@ _END_EVENTS = {
 _EXIT_FIELDS = ("exit_code", "signal", "peak_memory_bytes", "cpu_seconds")
 
 
+_DOUBT_SECONDS = 0.5
+
+
 class Records:
     """Writes the records of active agents. What could not be saved is tried again until ``close``."""
 
@@ -88,7 +91,7 @@ class Records:
 
     async def save(self, active: ActiveAgent, event: Event | None) -> None:
         """Saves the record and announces the event, and retries until both are on disk."""
-        await self._until_saved(active.agent_id, partial(self._save, active.record, event))
+        await self._until_ours(active, partial(self._save, active.record, event))
 
     async def save_start(self, active: ActiveAgent, event: Event) -> None:
         """Saves the start. Callers that wait for it return after the first try: the agent runs even if the disk is
@@ -98,7 +101,7 @@ class Records:
         except SidecarError as problem:
             log.warning("agent %s runs, but its record could not be saved yet: %s", active.agent_id, problem)
             active.set_begun()
-            await self._until_saved(active.agent_id, partial(self._save, active.record, event))
+            await self._until_ours(active, partial(self._save, active.record, event))
         else:
             active.set_begun()
 
@@ -169,6 +172,10 @@ class Records:
             await self._leases.save_end(active.lease, active.agent_id)
             await self._save(record, event)
 
+        return await self._until_ours(active, save)
+
+    async def _until_ours(self, active: ActiveAgent, save: Callable[[], Awaitable[None]]) -> bool:
+        """Like ``_until_saved``; notes when another sidecar has taken the agent over."""
         saved = await self._until_saved(active.agent_id, save)
         active.taken_over = not saved and not self._closing
         return saved
@@ -177,6 +184,9 @@ class Records:
         """Whether another sidecar has the agent; waits until that is known, or the sidecar closes."""
         backoff = Backoff()
         while not self._closing:
+            if self._leases.in_doubt:
+                await asyncio.sleep(_DOUBT_SECONDS)
+                continue
             try:
                 active.taken_over = await self._store.sidecar_of(active.agent_id) != active.record.sidecar_id
                 break

@@ -46,6 +46,8 @@ class Recovery:
         self._leases = leases
         self._clock = clock
         self._cluster = cluster
+        # Agents that are being taken over, and from whom.
+        self._moved: dict[str, str] = {}
 
     async def run(self) -> None:
         """Watches the agents that run, records how the others ended, and queues the rest.
@@ -62,12 +64,24 @@ class Recovery:
     async def take_over(self, sidecar_id: str) -> None:
         """Takes over the agents of a sidecar that is lost, whose processes have ended by now: those that ran are
         retried here or have failed, the others start here. Raises SidecarError."""
+        for agent_id, former in list(self._moved.items()):
+            # An earlier attempt failed after it was moved here.
+            moved = await self._stores.agents.by_id(agent_id)
+            if moved is not None and moved.agent.sidecar_id == self._cluster.sidecar_id:
+                await self._continue(moved, former)
         for stored in await self._stores.agents.unfinished(sidecar_id):
             agent = stored.agent
+            self._moved[agent.agent_id] = sidecar_id
             if not await self._is_ours(agent):
                 raise unavailable("CLU_003", f"agent '{agent.agent_id}' of sidecar {sidecar_id} is still being changed")
-            log.warning("taking over agent %s of sidecar %s", agent.agent_id, sidecar_id)
-            await self._recover(stored, lost=f"the sidecar {sidecar_id}, which ran it, was lost")
+            await self._continue(stored, sidecar_id)
+
+    async def _continue(self, stored: StoredAgent, former: str) -> None:
+        agent_id = stored.agent.agent_id
+        if agent_id not in self._supervisor.active and stored.agent.status not in life.ENDED_STATUSES:
+            log.warning("taking over agent %s of sidecar %s", agent_id, former)
+            await self._recover(stored, lost=f"the sidecar {former}, which ran it, was lost")
+        self._moved.pop(agent_id, None)
 
     async def _is_ours(self, agent: Agent) -> bool:
         """Makes this sidecar the one that runs an agent. Returns False if it has changed since it was read."""

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from typing import Any
 
 import psutil
 
@@ -32,6 +33,8 @@ from orchestra.v1.agent_service_pb2 import (
 )
 
 log = logging.getLogger(__name__)
+
+Save = Callable[[ActiveAgent, Any], Awaitable[None]]
 
 
 class Supervisor:
@@ -291,11 +294,11 @@ class Supervisor:
                     self._background.start(self._attempts.stop(active), f"stopping {active.agent_id}")
                 case Effect.SAVE_START:
                     spawned = announcements.of_agent(active.record, "agent_spawned")
-                    self.in_order(active, partial(self._records.save_start, active, spawned))
+                    self.in_order(active, partial(self._save, active, self._records.save_start, spawned))
                 case Effect.SAVE:
                     stuck = active.life.status == AGENT_STATUS_STUCK
                     event = announcements.of_agent(active.record, "agent_stuck") if stuck else None
-                    self.in_order(active, partial(self._records.save, active, event))
+                    self.in_order(active, partial(self._save, active, self._records.save, event))
                 case Effect.SAVE_RETRY:
                     self._records.write_failed_attempt(active)
                     self.in_order(active, partial(self._retry_later, active))
@@ -330,6 +333,11 @@ class Supervisor:
 
     async def _watch(self, active: ActiveAgent) -> None:
         self._feed(active, await self._attempts.watch(active))
+
+    async def _save(self, active: ActiveAgent, save: Save, event: Any) -> None:
+        await save(active, event)
+        if active.taken_over:
+            self.abandon(active)
 
     async def _retry_later(self, active: ActiveAgent) -> None:
         await self._records.save_failed_attempt(active)

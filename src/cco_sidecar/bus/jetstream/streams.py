@@ -89,6 +89,13 @@ class Streams:
             info.config.evolve(max_msgs=most, max_age=age, duplicate_window=window)
         )
 
+    async def look(self, project: str) -> Stream:
+        """Returns the stream of a project as it is."""
+        name = f"{self._prefix}_{encoded(project)}"
+        info = await self._connection.jetstream.stream_info(name)
+        epoch = (info.config.metadata or {}).get(_EPOCH, "")
+        return Stream(name, epoch, max(1, info.state.first_seq), info.state.last_seq)
+
     async def refresh(self, stream: Stream) -> StreamInfo:
         """Asks the leader how far the stream goes."""
         # What arrives while the answer is under way is newer than it.

@@ -213,6 +213,8 @@ class Webhooks:
 
     async def drop(self) -> None:
         """Stops, and forgets all: another sidecar has them."""
+        # One that is being created would start after the others have stopped.
+        await self._background.drain()
         await self.stop()
         self._workers.clear()
 

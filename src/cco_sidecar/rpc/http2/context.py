@@ -19,8 +19,8 @@ class StreamContext(LocalContext):
         self.encode: Callable[[Any], bytes] | None = None
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
-        """Sends the response's headers. They hold no metadata: ours is in the trailers."""
-        self._stream.send_headers()
+        """Sends the response's headers."""
+        self._stream.send_headers(initial_metadata or ())
 
     async def read(self) -> Any:
         return await self._stream.read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import grpc.aio
@@ -139,11 +140,12 @@ class Stream:
 
     # -- sending -------------------------------------------------------------------------------------------
 
-    def send_headers(self) -> None:
+    def send_headers(self, metadata: Iterable[tuple[str, str | bytes]] = ()) -> None:
         """Sends the response's headers, unless they were sent."""
         if not self._started and not self.over:
             self._started = True
-            self.connection.send(frames.frame(frames.HEADERS, frames.END_HEADERS, self.number, _HEADERS))
+            block = _HEADERS + headers.encode(metadata)
+            self.connection.send(frames.frame(frames.HEADERS, frames.END_HEADERS, self.number, block))
 
     async def write(self, message: bytes) -> None:
         """Sends a message, and returns once the windows and the socket took it."""

@@ -12,5 +12,5 @@ from cco_sidecar.rpc.interceptors.base import Before
 
 class Authorise(Before):
     def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        if call.token or not call.policy.rules.open:
+        if call.token or call.via or not call.policy.rules.open:
             call.policy.authorise(call.principal)

@@ -166,12 +166,20 @@ class Feed:
             self._wake(agent_id)
 
     async def _heard(self, session_id: str) -> None:
-        """Tells whoever waits here for a session that another sidecar may have ended. Raises SidecarError."""
-        session = await self._sessions.by_id(session_id)
-        if session is None:
-            self._release(session_id)
-        else:
-            self._ended(session)
+        """Tells whoever waits here for a session that another sidecar may have ended."""
+        backoff = Backoff()
+        while self._running:
+            try:
+                session = await self._sessions.by_id(session_id)
+            except SidecarError as problem:
+                log.warning("cannot look at session %s, retrying: %s", session_id, problem)
+                await asyncio.sleep(backoff.failed())
+                continue
+            if session is None:
+                self._release(session_id)
+            else:
+                self._ended(session)
+            return
 
     def _wake(self, agent_id: str) -> None:
         if not self._running:

@@ -28,7 +28,7 @@ from orchestra.v1.agent_service_pb2 import (
 )
 from orchestra.v1.event_service_pb2 import Event
 
-_OPEN = (AGENT_STATUS_PENDING, AGENT_STATUS_RUNNING, AGENT_STATUS_NEEDS_INPUT, AGENT_STATUS_STUCK)
+OPEN = (AGENT_STATUS_PENDING, AGENT_STATUS_RUNNING, AGENT_STATUS_NEEDS_INPUT, AGENT_STATUS_STUCK)
 
 
 class SqlAgents:
@@ -89,11 +89,15 @@ class SqlAgents:
         return next(iter(await self._rows(whole(agents).where(agents.c.agent_id == agent_id))), None)
 
     async def sidecar_of(self, agent_id: str) -> str:
-        query = sa.select(agents.c.sidecar_id).where(agents.c.agent_id == agent_id)
-        return await self._database.read(lambda c: c.execute(query).scalar_one_or_none()) or ""
+        return (await self.home_of(agent_id))[0]
+
+    async def home_of(self, agent_id: str) -> tuple[str, str]:
+        query = sa.select(agents.c.sidecar_id, agents.c.project_id).where(agents.c.agent_id == agent_id)
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        return (row.sidecar_id, row.project_id) if row is not None else ("", "")
 
     async def unfinished(self, sidecar_id: str | None = None) -> Sequence[StoredAgent]:
-        query = whole(agents).where(agents.c.status.in_(_OPEN)).order_by(agents.c.number)
+        query = whole(agents).where(agents.c.status.in_(OPEN)).order_by(agents.c.number)
         return await self._rows(query if sidecar_id is None else query.where(agents.c.sidecar_id == sidecar_id))
 
     async def page(

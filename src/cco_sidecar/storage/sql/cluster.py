@@ -70,7 +70,7 @@ class SqlCluster:
         others = (leases.c.name == _LEADER, leases.c.holder != incarnation, leases.c.until >= now())
         taken = sa.select(leases.c.holder).where(*others)
 
-        def work(connection: sa.Connection) -> tuple[Beat, int]:
+        def work(connection: sa.Connection) -> Beat:
             # The lease first, as in `led`; and only if it may be had, so that a process that is paused within this
             # transaction holds up no leader.
             fence = 0
@@ -81,14 +81,14 @@ class SqlCluster:
                 raise Superseded
             leader = connection.execute(sa.select(leases.c.holder).where(leases.c.name == _LEADER)).scalar_one()
             micros = int(connection.execute(sa.select(now())).scalar_one() * 1e6)
-            return Beat(micros, _members(connection), leader, leads=fence > 0), fence
+            return Beat(micros, _members(connection), leader, fence)
 
         try:
-            beat, fence = await self._database.write(work)
+            beat = await self._database.write(work)
         except Superseded:
             self._leading = None
             raise
-        self._leading = (incarnation, fence) if beat.leads else None
+        self._leading = (incarnation, beat.term) if beat.leads else None
         return beat
 
     def _take(self, incarnation: str) -> Any:
