@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from tests.support.clocked import ClockControl, ClockedSidecar, free_ports
 from tests.support.disks import Disk
 from tests.support.links import Link
 from tests.support.nats import NatsCluster, prefix_of
-from tests.support.sidecars import until, written
+from tests.support.sidecars import written
 from tests.support.team import SECRET
 
 TICKING = Path(__file__).parents[1] / "support" / "ticking.sh"
@@ -111,8 +112,8 @@ def _pause(cluster: Cluster, chance: random.Random) -> Callable[[], object]:
     node = chance.choice(cluster.nodes)
     assert node.process is not None
     process = node.process.process
-    process.send_signal(19)
-    return lambda: process.send_signal(18)
+    process.send_signal(signal.SIGSTOP)
+    return lambda: process.send_signal(signal.SIGCONT)
 
 
 def _cut_from_database(cluster: Cluster, chance: random.Random) -> Callable[[], object]:
@@ -327,6 +328,3 @@ def longest_pause(times: list[float], begin: float, end: float) -> float:
     inside = [each for each in times if begin - 5 <= each <= end + 60]
     pauses = [after - before for before, after in pairwise(inside) if after >= begin and before <= end]
     return max(pauses, default=0.0)
-
-
-__all__ = ["FAULTS", "TICKING", "Clients", "Cluster", "Fault", "longest_pause", "runs_in", "until"]

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster.chaos import FAULTS, PROJECT, TICKING, Clients, Cluster, Fault, longest_pause, runs_in, until
+from tests.cluster.chaos import FAULTS, PROJECT, TICKING, Clients, Cluster, Fault, longest_pause, runs_in
 from tests.cluster.history import faults
+from tests.support.sidecars import until
 
 pytestmark = pytest.mark.cluster
 
@@ -23,9 +24,9 @@ _CALM_SECONDS = 6.0
 
 @pytest.fixture
 def cluster(tmp_path: Path, root: Path) -> Iterator[Cluster]:
-    runner = {"command": ["sh", str(TICKING)], "retry": {"attempts": 50, "backoff_seconds": 0}, "reports": "none"}
+    runner = {"command": ["sh", str(TICKING)], "retry": {"attempts": 50, "backoff_seconds": 0}}
     sections = {
-        "agents": {"runners": {"default": {key: runner[key] for key in ("command", "retry")}}, "sandbox": "off"},
+        "agents": {"runners": {"default": runner}, "sandbox": "off"},
         "cluster": {"lost_after_seconds": 20},
         "events": {"max_queue_size": 1_000_000},
     }

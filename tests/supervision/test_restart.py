@@ -31,8 +31,9 @@ from tests.support.spawned import SLEEP, steps_until
 from tests.support.succession import Succession, scripted_runner, writes_blocked
 
 from cco_sidecar.core.agent_status import ENDED
+from cco_sidecar.core.machine import boot_id
 from cco_sidecar.runners import run as run_module
-from cco_sidecar.runners.run import MARK, Run, boot_id
+from cco_sidecar.runners.run import MARK, Run
 from cco_sidecar.runners.shim import start_time
 from cco_sidecar.testing.agents import SpawnedAgent
 

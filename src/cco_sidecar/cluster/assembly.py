@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 
 from cco_sidecar import __version__
 from cco_sidecar.cluster.alone import Alone
@@ -12,6 +11,7 @@ from cco_sidecar.cluster.lease_file import LeaseFile
 from cco_sidecar.cluster.membership import Membership
 from cco_sidecar.core.clock import Clock, CorrectedClock
 from cco_sidecar.core.hosts import authority
+from cco_sidecar.core.machine import boot_id
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.cluster import ClusterStore
 from orchestra.v1.system_service_pb2 import ClusterMember
@@ -38,7 +38,7 @@ def cluster_of(
         started_at=clock.timestamp(),
         max_concurrent=settings.max_concurrent,
         key_fingerprint=fingerprint,
-        boot_id=f"{_boot_id()} {settings.storage}",
+        boot_id=f"{boot_id()} {settings.storage}",
     )
     membership = Membership(store, member, duties, clock)
     membership.on_beat(LeaseFile(settings.storage, settings.cluster_lost_after).renew)
@@ -48,11 +48,3 @@ def cluster_of(
 def _address(settings: Settings) -> str:
     every = settings.host in ("0.0.0.0", "::")
     return authority(socket.gethostname(), settings.real_grpc_port) if every else settings.grpc_target
-
-
-def _boot_id() -> str:
-    """Identifies the current boot of the machine (random(4)); empty if the system does not provide it."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""

@@ -25,6 +25,7 @@ import psutil
 
 from cco_sidecar.core.environment import MARK
 from cco_sidecar.core.errors import spawn_failed
+from cco_sidecar.core.machine import boot_id
 from cco_sidecar.runners.shim import children_of, start_time
 from cco_sidecar.storage.files import PRIVATE_DIR, PRIVATE_FILE, write_atomically
 
@@ -356,14 +357,6 @@ def _is_foreign(child: psutil.Process) -> bool:
     with suppress(ProcessLookupError):
         return os.getsid(child.pid) != os.getsid(0)
     return False
-
-
-def boot_id() -> str:
-    """Identifies the current boot of the machine (random(4)); empty if the system does not provide it."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
 
 
 async def _readable(descriptor: int) -> None:
