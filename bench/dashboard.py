@@ -22,8 +22,8 @@ from playwright.sync_api import Browser, Page
 from tests.support.browsers import chromium, login_link
 from tests.support.repositories import commit_all
 
-from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.sqlite import Sqlite
 from cco_sidecar.storage.sql.stores import SqlStores
 from cco_sidecar.testing.process import SidecarProcess
 from orchestra.v1.agent_service_pb2 import AGENT_STATUS_COMPLETED, AGENT_STATUS_FAILED, Agent, SpawnAgentRequest

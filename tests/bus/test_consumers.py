@@ -22,8 +22,8 @@ from cco_sidecar.bus.quota import MAX_PER_AGENT
 from cco_sidecar.core.errors import SidecarError, internal
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.eventlog.log import SegmentLog
-from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.sqlite import Sqlite
 from cco_sidecar.storage.sql.stores import SqlStores
 from orchestra.v1 import consumer_service_pb2 as pb
 

@@ -32,8 +32,8 @@ from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.event_stores import Announcement, ConsumerChange
 from cco_sidecar.storage.eventlog import log as log_module
 from cco_sidecar.storage.eventlog.log import SegmentLog
-from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.sqlite import Sqlite
 from cco_sidecar.storage.sql.stores import SqlStores
 from orchestra.v1 import consumer_service_pb2 as pb
 

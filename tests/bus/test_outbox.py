@@ -16,9 +16,9 @@ from cco_sidecar.core.announcements import of_agent
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.storage.event_stores import Announcement
 from cco_sidecar.storage.sql.agents import SqlAgents
-from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.outbox import SqlOutbox
+from cco_sidecar.storage.sql.sqlite import Sqlite
 from orchestra.v1.agent_service_pb2 import Agent, SpawnAgentRequest
 from orchestra.v1.event_service_pb2 import Event
 

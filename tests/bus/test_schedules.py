@@ -20,8 +20,8 @@ from cco_sidecar.core.clock import micros_of, timestamp
 from cco_sidecar.core.errors import SidecarError, internal, permission_denied
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.eventlog.log import SegmentLog
-from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.sqlite import Sqlite
 from cco_sidecar.storage.sql.stores import SqlStores
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.schedule_service_pb2 import Schedule

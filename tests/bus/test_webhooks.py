@@ -23,8 +23,8 @@ from cco_sidecar.core.hosts import AllowedHosts
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.eventlog.log import SegmentLog
 from cco_sidecar.storage.sealing import Seal
-from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.sqlite import Sqlite
 from cco_sidecar.storage.sql.stores import SqlStores
 from orchestra.v1.consumer_service_pb2 import Consumer
 from orchestra.v1.event_service_pb2 import Event

@@ -9,8 +9,10 @@ import pytest
 from tests.support import postgres
 
 from cco_sidecar.storage.base import Stores
-from cco_sidecar.storage.sql.backends import Backend, PostgreSQL, Sqlite
+from cco_sidecar.storage.sql.base import Backend
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.postgres import PostgreSQL
+from cco_sidecar.storage.sql.sqlite import Sqlite
 from cco_sidecar.storage.sql.stores import SqlStores
 
 

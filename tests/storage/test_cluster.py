@@ -11,7 +11,7 @@ from cco_sidecar.core.announcements import of_result
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.storage.cluster import LEASE_SECONDS, SeenMember, Superseded
 from cco_sidecar.storage.event_stores import ConsumerChange
-from cco_sidecar.storage.sql.backends import Backend
+from cco_sidecar.storage.sql.base import Backend
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.schema import leases, members
 from cco_sidecar.storage.sql.stores import SqlStores

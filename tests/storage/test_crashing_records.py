@@ -22,8 +22,8 @@ from tests.support.crashing_sqlite import CrashingVfs
 from cco_sidecar.core.announcements import of_result
 from cco_sidecar.core.errors import OutcomeUnknown, SettingsError, SidecarError
 from cco_sidecar.storage.sql import checksums
-from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.sqlite import Sqlite
 from cco_sidecar.storage.sql.stores import SqlStores
 from orchestra.v1.schema_service_pb2 import EventSchema
 

@@ -14,9 +14,10 @@ from tests.support import postgres
 from tests.support.sidecars import until
 
 from cco_sidecar.core.announcements import of_result
-from cco_sidecar.storage.sql import backends
-from cco_sidecar.storage.sql.backends import Claimed, PostgreSQL
+from cco_sidecar.storage.sql import postgres as backend
+from cco_sidecar.storage.sql.base import Claimed
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.postgres import PostgreSQL
 from cco_sidecar.storage.sql.stores import SqlStores
 from orchestra.v1.result_service_pb2 import Result
 from orchestra.v1.system_service_pb2 import ClusterMember
@@ -49,7 +50,7 @@ def pooled(postgres_url: str, tmp_path: Path) -> Iterator[str]:
 
 
 async def test_two_sidecars_share_their_records(pooled: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "_CLAIM_SECONDS", 1)
+    monkeypatch.setattr(backend, "_CLAIM_SECONDS", 1)
     one, two = (Database(PostgreSQL(pooled), shared=True, sidecar_id=name) for name in ("a", "b"))
     try:
         a, b = (SqlStores(each, sidecar_id=name, shared=True) for each, name in ((one, "a"), (two, "b")))

@@ -17,8 +17,8 @@ from cco_sidecar.core.announcements import of_result
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.terms import terms_of
 from cco_sidecar.storage.sessions import SessionChange
-from cco_sidecar.storage.sql.backends import PostgreSQL
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.postgres import PostgreSQL
 from cco_sidecar.storage.sql.stores import SqlStores
 from orchestra.v1.agent_service_pb2 import AGENT_STATUS_COMPLETED, AGENT_STATUS_RUNNING, Agent, SpawnAgentRequest
 from orchestra.v1.document_service_pb2 import (

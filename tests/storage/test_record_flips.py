@@ -20,8 +20,8 @@ from cco_sidecar.core.announcements import APPROVAL_REQUESTED, of_approval, of_r
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.storage.base import SealedCredential, Stores
 from cco_sidecar.storage.event_stores import ConsumerChange, StoredWebhook
-from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.sqlite import Sqlite
 from cco_sidecar.storage.sql.stores import SqlStores
 from orchestra.v1.agent_service_pb2 import SpawnAgentRequest
 from orchestra.v1.consumer_service_pb2 import Consumer, DeadLetter

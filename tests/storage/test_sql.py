@@ -24,10 +24,12 @@ from tests.storage.contract_webhooks import *  # noqa: F403
 
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.storage.base import Stores
-from cco_sidecar.storage.sql import backends, checksums, words
-from cco_sidecar.storage.sql.backends import Backend, PostgreSQL, Sqlite
+from cco_sidecar.storage.sql import checksums, postgres, sqlite, words
+from cco_sidecar.storage.sql.base import Backend
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.postgres import PostgreSQL
 from cco_sidecar.storage.sql.schema import metadata
+from cco_sidecar.storage.sql.sqlite import Sqlite
 
 # A generated column that is stored (sqlite.org/pragma.html#pragma_table_xinfo).
 _STORED = 3
@@ -135,7 +137,7 @@ async def test_a_change_is_not_made_again_if_its_commit_may_have_succeeded(
 def test_a_second_sidecar_is_refused_until_the_first_is_gone(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backends, "_CLAIM_SECONDS", 1)
+    monkeypatch.setattr(postgres, "_CLAIM_SECONDS", 1)
     first = Database(PostgreSQL(postgres_url), exclusive=True)
     with pytest.raises(SettingsError, match="another sidecar uses the database"):
         Database(PostgreSQL(postgres_url), exclusive=True)
@@ -148,7 +150,7 @@ def test_a_second_sidecar_is_refused_until_the_first_is_gone(
 async def test_a_lost_claim_is_taken_again_or_nothing_is_written(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backends, "_CLAIM_SECONDS", 1)
+    monkeypatch.setattr(postgres, "_CLAIM_SECONDS", 1)
     monkeypatch.setattr("cco_sidecar.storage.sql.database._CLAIM_CHECK_SECONDS", 0.01)
     end_holder = sa.text(
         "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1667460865"
@@ -180,6 +182,64 @@ async def test_a_lost_claim_is_taken_again_or_nothing_is_written(
         await asyncio.wait({keeping})
         database.close()
         other.close()
+
+
+async def test_a_first_search_holds_no_change_up(tmp_path: Path) -> None:
+    """It opens a connection while a transaction is under way, and cannot change anything itself."""
+    backend = Sqlite(tmp_path / "records.db")
+    database = Database(backend)
+    reading = backend.engine(reads=True)
+
+    def change(connection: sa.Connection) -> int:
+        rows = connection.exec_driver_sql("SELECT count(*) FROM results").scalar_one()
+        with reading.begin() as beside:
+            assert beside.exec_driver_sql("SELECT count(*) FROM results").scalar_one() == rows
+            with pytest.raises(sa.exc.OperationalError, match="readonly"):
+                beside.exec_driver_sql("DELETE FROM results")
+            return connection.exec_driver_sql("DELETE FROM results").rowcount
+
+    try:
+        assert await database.write(change) == 0
+    finally:
+        reading.dispose()
+        database.close()
+
+
+async def test_a_change_is_made_again_when_another_program_wrote_meanwhile(tmp_path: Path) -> None:
+    database = Database(Sqlite(tmp_path / "records.db"))
+    attempts: list[int] = []
+
+    def change(connection: sa.Connection) -> None:
+        attempts.append(connection.exec_driver_sql("SELECT count(*) FROM revocations").scalar_one())
+        if len(attempts) == 1:
+            with contextlib.closing(sqlite3.connect(tmp_path / "records.db")) as other:
+                other.execute("CREATE TABLE other (a)")
+        connection.exec_driver_sql("DELETE FROM revocations")
+
+    try:
+        await database.write(change)
+        assert attempts == [0, 0]
+    finally:
+        database.close()
+
+
+async def test_a_program_that_keeps_the_file_locked_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_BUSY_MS", 1)
+    database = Database(Sqlite(tmp_path / "records.db"))
+    other = sqlite3.connect(tmp_path / "records.db", isolation_level=None)
+    delete = sa.text("DELETE FROM revocations")
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(SidecarError, match="another program has locked it") as refused:
+            await database.write(lambda connection: connection.execute(delete))
+        assert refused.value.code == "STR_001"
+        # What only reads goes on.
+        assert await database.read(lambda c: c.execute(sa.text("SELECT count(*) FROM revocations")).scalar()) == 0
+        other.execute("ROLLBACK")
+        await database.write(lambda connection: connection.execute(delete))
+    finally:
+        other.close()
+        database.close()
 
 
 async def test_a_database_that_hangs_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,8 +33,8 @@ from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.runners import shim
 from cco_sidecar.runners.run import Run
 from cco_sidecar.storage.sql.agents import SqlAgents
-from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.sqlite import Sqlite
 from cco_sidecar.supervision.supervisor import Supervisor
 from cco_sidecar.testing.agents import SpawnedAgent, scripted_command
 from cco_sidecar.testing.process import Agent

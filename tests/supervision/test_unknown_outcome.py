@@ -15,8 +15,8 @@ from cco_sidecar.core.errors import Kind, OutcomeUnknown, SidecarError
 from cco_sidecar.core.tracing import Tracer
 from cco_sidecar.runners.presets import Runner
 from cco_sidecar.storage.sql.agents import SqlAgents
-from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.sqlite import Sqlite
 from cco_sidecar.supervision.records import Records
 from cco_sidecar.supervision.supervisor import Supervisor
 from orchestra.v1.agent_service_pb2 import (

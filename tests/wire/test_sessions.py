@@ -17,8 +17,8 @@ from tests.support.sidecars import call, events, fresh, records_file, until
 
 from cco_sidecar.services.sessions.translation import MAX_TEXT
 from cco_sidecar.storage.sessions import SessionChange
-from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.sqlite import Sqlite
 from cco_sidecar.storage.sql.stores import SqlStores
 from cco_sidecar.testing.process import SidecarProcess
 from orchestra.v1.session_service_pb2 import SESSION_STATUS_PENDING, Session

@@ -54,8 +54,9 @@ def load(ctx: click.Context) -> None:
     The sidecar must be stopped. IDs and cursors stay valid. The records in the storage directory stay, too.
     """
     from cco_sidecar.bus.copying import load_events, require_empty
-    from cco_sidecar.storage.sql.backends import Sqlite, backend_of
+    from cco_sidecar.storage.sql.backends import backend_of
     from cco_sidecar.storage.sql.copying import copy_records
+    from cco_sidecar.storage.sql.sqlite import Sqlite
 
     settings = _shared(settings_of_sidecar(ctx))
     source = settings.storage / DATABASE
@@ -82,8 +83,9 @@ def save(ctx: click.Context, target: Path) -> None:
     started on it. The output of agents and the keys are in the storage directory of each sidecar.
     """
     from cco_sidecar.bus.copying import save_events
-    from cco_sidecar.storage.sql.backends import Sqlite, backend_of
+    from cco_sidecar.storage.sql.backends import backend_of
     from cco_sidecar.storage.sql.copying import copy_records
+    from cco_sidecar.storage.sql.sqlite import Sqlite
 
     settings = _shared(settings_of_sidecar(ctx))
     if target.exists():

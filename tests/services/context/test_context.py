@@ -23,8 +23,8 @@ from cco_sidecar.services.context.chunks import parts_of
 from cco_sidecar.services.context.service import ContextService
 from cco_sidecar.storage.eventlog.log import SegmentLog
 from cco_sidecar.storage.files import open_storage
-from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.sqlite import Sqlite
 from cco_sidecar.storage.sql.stores import SqlStores
 from cco_sidecar.storage.trust import load_agent_types
 from orchestra.v1.context_service_pb2 import DISPOSITION_LEFT_OUT, GetContextResponse

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.storage.sql.agents import OPEN
-from cco_sidecar.storage.sql.backends import Backend
+from cco_sidecar.storage.sql.base import Backend
 from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.cluster import now
 from cco_sidecar.storage.sql.database import Database
@@ -28,7 +28,7 @@ def copy_records(source: Backend, target: Backend) -> int:
     SettingsError if the target has records."""
     Database(source).close()  # the newest version of the tables
     database = Database(target, exclusive=True)
-    reading = source.engine()
+    reading = source.engine(reads=True)
     try:
         with reading.connect() as connection:
             if source.shared:

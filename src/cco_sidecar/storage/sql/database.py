@@ -18,7 +18,7 @@ import alembic.util
 import sqlalchemy as sa
 
 from cco_sidecar.core.errors import Kind, OutcomeUnknown, SettingsError, SidecarError, internal, invalid_request
-from cco_sidecar.storage.sql.backends import Backend, Claim, Claimed
+from cco_sidecar.storage.sql.base import Backend, Claim, Claimed
 from cco_sidecar.storage.sql.checksums import DamagedRecord
 from cco_sidecar.storage.sql.migrating import migrate
 
@@ -163,7 +163,7 @@ class Database:
         """Runs ``work``, which changes nothing, beside all other work, and sees what was committed before. Raises
         SidecarError as ``read``."""
         if self._searching is None:
-            serving = (self._searches, self._backend.engine(), 1)
+            serving = (self._searches, self._backend.engine(reads=True), 1)
             self._searching = threading.Thread(target=self._serve, args=serving, name="searches", daemon=True)
             self._searching.start()
         return await self._read(work, self._searches)
@@ -186,7 +186,8 @@ class Database:
             return await self._ask(work, self._requests)
         except sa.exc.DBAPIError as problem:
             _refuse_nul(problem)
-            raise internal("STR_001", "cannot write the database; is the disk full? Retry") from problem
+            reason = "another program has locked it; stop it." if self._passes(problem) else "is the disk full?"
+            raise internal("STR_001", f"cannot write the database: {reason} Retry") from problem
         except _CommitFailed as problem:
             text = "the database or its disk failed meanwhile; check whether the change was stored before you retry"
             raise OutcomeUnknown(Kind.INTERNAL, "STR_001", text) from problem
@@ -267,7 +268,7 @@ class Database:
                     request.done(None, _CommitFailed(problem))
                 elif len(works) == 1 and again and isinstance(problem, sa.exc.DBAPIError) and self._passes(problem):
                     time.sleep(random.uniform(0, _PAUSE_SECONDS))
-                    self._do(works, engine, again - 1)
+                    self._do(works, engine.execution_options(waits=True), again - 1)
                 elif len(works) == 1:
                     request.done(None, problem)
                 else:

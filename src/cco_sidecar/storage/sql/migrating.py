@@ -9,7 +9,7 @@ import alembic.config
 import alembic.script
 import sqlalchemy as sa
 
-from cco_sidecar.storage.sql.backends import Backend
+from cco_sidecar.storage.sql.base import Backend
 
 
 def newest() -> str:
