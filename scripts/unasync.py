@@ -14,6 +14,7 @@ MODULES = {
     "aio_events.py": "sync_events.py",
     "aio_knowledge.py": "sync_knowledge.py",
     "aio_patterns.py": "sync_patterns.py",
+    "aio_runners.py": "sync_runners.py",
     "aio_schedules.py": "sync_schedules.py",
     "aio_schemas.py": "sync_schemas.py",
     "aio_sessions.py": "sync_sessions.py",

@@ -41,6 +41,7 @@ from cco_sidecar.services.handover.engine import Handover
 from cco_sidecar.services.handover.rules import Plan
 from cco_sidecar.services.knowledge.servicer import KnowledgeServicer
 from cco_sidecar.services.results.servicer import ResultServicer
+from cco_sidecar.services.runners.servicer import RunnerServicer
 from cco_sidecar.services.schedules.servicer import ScheduleServicer
 from cco_sidecar.services.schemas.servicer import SchemaServicer
 from cco_sidecar.services.sessions.servicer import SessionServicer
@@ -130,6 +131,7 @@ class Sidecar:
             EventServicer(bus, events.schemas, clock),
             KnowledgeServicer(stores.knowledge, settings.knowledge_approve, clock),
             ResultServicer(stores, self._recorder, types, clock),
+            RunnerServicer(self._supervision, tokens),
             ScheduleServicer(events.schedules, bus, events.schemas, clock),
             SchemaServicer(events.schemas),
             SessionServicer(self._sessions, clock),
@@ -141,8 +143,6 @@ class Sidecar:
 
     async def start(self) -> None:
         """Recovers the state of an earlier process and opens both transports. Raises SettingsError, SidecarError."""
-        for problem in self.types.problems:
-            log.warning("%s", problem)
         admission = Admission()
         around = chain.interceptors(
             self.settings, self._tokens, self._metrics, self._tracer, admission, self._base.forwarding

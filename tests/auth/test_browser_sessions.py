@@ -21,6 +21,9 @@ DENIED = {
     # Secrets, and identities that outlive the page.
     "StoreCredential", "GetCredential", "DeleteCredential", "ListCredentials", "CreateToken", "ExchangeLoginCode",
     "CreateWebhook", "GetWebhook", "ListWebhooks", "UpdateWebhook", "DeleteWebhook", "RotateWebhookSecret", "TestWebhook",
+    "CreateRunnerToken",
+    # The work of runners.
+    "AttendRunner", "ReportRunner", "ReadCommits",
     # The work of agents.
     "CreateResult", "PublishEvent", "PublishEvents", "SendHeartbeat", "RequestApproval", "AddSessionEvent",
     "CreateDocument", "WriteDocument", "EditDocument", "UpdateDocument", "DeleteDocument", "CreateDocumentRelation",

@@ -462,8 +462,8 @@ async def test_a_stale_resume_does_not_start_an_agent_that_ran_meanwhile(tmp_pat
         now.attempt = 2
         await store.save(now)
         # It is refused before any of the other parts is needed.
-        unused = dict.fromkeys(("records", "attempts", "runners", "types", "clock"))
-        supervisor: Any = Supervisor(store, **unused, max_concurrent=0)  # type: ignore[arg-type]
+        unused = dict.fromkeys(("records", "attempts", "runners", "types", "clock", "placement"))
+        supervisor: Any = Supervisor(store, **unused)  # type: ignore[arg-type]
         with pytest.raises(SidecarError, match="has not ended") as refused:
             await supervisor.resume(known, "", "resumed")
         assert refused.value.code == "AGT_005" and not supervisor.active

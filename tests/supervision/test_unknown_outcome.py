@@ -13,10 +13,12 @@ import pytest
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import Kind, OutcomeUnknown, SidecarError
 from cco_sidecar.core.tracing import Tracer
+from cco_sidecar.runners.hub import Hub
 from cco_sidecar.runners.presets import Runner
 from cco_sidecar.storage.sql.agents import SqlAgents
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.sqlite import Sqlite
+from cco_sidecar.supervision.placement import Placement
 from cco_sidecar.supervision.records import Records
 from cco_sidecar.supervision.supervisor import Supervisor
 from orchestra.v1.agent_service_pb2 import (
@@ -97,7 +99,7 @@ def supervisor(store: LosesConnections, sent: Sent) -> Supervisor:
     clock = Clock()
     records = Records(store, sent, unused, unused, unused, Tracer(), clock)  # type: ignore[arg-type]
     parts: dict[str, Any] = {"attempts": NoReading(), "runners": AnyRunner(), "types": AnyType(), "clock": clock}
-    return Supervisor(store, records=records, max_concurrent=0, **parts)
+    return Supervisor(store, records=records, placement=Placement(Hub(60, lambda: 0.0, clock), 0), **parts)
 
 
 async def nothing_open(store: LosesConnections) -> None:

@@ -71,7 +71,7 @@ class RateLimits:
     def take(self, principal: Principal) -> Allowance | None:
         """Counts a call. Returns None when the caller has no limit. Raises RateLimited (RATE_001)."""
         limit = self._limits.get(principal.group, _READERS)
-        if principal.operator or limit.per_minute == 0:
+        if principal.operator or principal.is_runner or limit.per_minute == 0:
             return None
         now = self._monotonic()
         size = limit.per_minute + limit.burst

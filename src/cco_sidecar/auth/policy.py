@@ -10,7 +10,7 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDesc
 
 from cco_sidecar.core.bounds import DEFAULT_REQUEST_BYTES
 from cco_sidecar.core.errors import invalid_token, permission_denied
-from cco_sidecar.core.principal import PUBLISH_EVENTS, READ_CONTEXT, SPAWN_AGENTS, WRITE_RESULTS, Principal
+from cco_sidecar.core.principal import PUBLISH_EVENTS, READ_CONTEXT, RUN_AGENTS, SPAWN_AGENTS, WRITE_RESULTS, Principal
 from orchestra.v1 import options_pb2
 
 _NEEDED = {
@@ -18,6 +18,7 @@ _NEEDED = {
     options_pb2.PERMISSION_WRITE_RESULTS: WRITE_RESULTS,
     options_pb2.PERMISSION_PUBLISH_EVENTS: PUBLISH_EVENTS,
     options_pb2.PERMISSION_SPAWN_AGENTS: SPAWN_AGENTS,
+    options_pb2.PERMISSION_RUN_AGENTS: RUN_AGENTS,
 }
 
 
@@ -46,6 +47,8 @@ class MethodPolicy:
             raise permission_denied("the dashboard's token does not allow this call; use the cco command")
         if principal.operator and self.rules.permission != options_pb2.PERMISSION_UNSPECIFIED:
             return
+        if principal.is_runner and self.rules.permission != options_pb2.PERMISSION_RUN_AGENTS:
+            raise permission_denied("a runner's token allows nothing but to run agents")
         if self.rules.permission == options_pb2.PERMISSION_AUTHENTICATED:
             return
         if self.rules.permission == options_pb2.PERMISSION_OPERATOR:

@@ -18,7 +18,7 @@ from cco_sidecar.core import security_log
 from cco_sidecar.core.agent_types import PERMISSIONS, AgentType, AgentTypes
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError, expired_token, invalid_token, permission_denied
-from cco_sidecar.core.principal import OPERATOR, Principal
+from cco_sidecar.core.principal import OPERATOR, RUN_AGENTS, RUNNER, Principal
 from cco_sidecar.storage.base import RevocationStore
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ ISSUER = "cco-sidecar"
 AUDIENCE = "cco-sidecar"
 TTL_SECONDS = 3600
 OPERATOR_TTL_SECONDS = 30 * 86_400
+RUNNER_TTL_SECONDS = OPERATOR_TTL_SECONDS
 REFRESH_WINDOW_SECONDS = 300
 # How long a browser session can be renewed, from the login on.
 BROWSER_SESSION_SECONDS = 12 * 3600
@@ -102,6 +103,17 @@ class Tokens:
             "permissions": list(PERMISSIONS),
         }
         return self._mint(claims, OPERATOR_TTL_SECONDS)
+
+    def mint_runner(self, runner_id: str, ttl: int = RUNNER_TTL_SECONDS) -> Minted:
+        """``ttl`` is in seconds."""
+        claims = {
+            "sub": runner_id,
+            "agent_type": RUNNER,
+            "project_id": "",
+            "issue_id": "",
+            "permissions": [RUN_AGENTS],
+        }
+        return self._mint(claims, ttl)
 
     def mint_browser(self, signed_in_at: float, session: str = "") -> Minted:
         """Mints the token of a browser session, a new one if ``session`` is empty. Raises SidecarError (AUTH_002) when

@@ -87,6 +87,7 @@ def command() -> None:
     metavar="NAME",
     help="Stored credential to pass to the agent; repeatable.",
 )
+@click.option("--tag", "tags", multiple=True, help="Tag, or name, of the runner that it needs; repeatable.")
 @click.option(
     "--require",
     "requirements",
@@ -115,6 +116,7 @@ def spawn(
     environment: tuple[str, ...],
     requirements: tuple[str, ...],
     credentials: tuple[str, ...],
+    tags: tuple[str, ...],
     worktree: bool,
     base: str | None,
     timeout: int | None,
@@ -134,10 +136,12 @@ def spawn(
         "project_id": project_id,
         "environment": dict(map(_pair, environment)),
         "credentials": list(credentials),
+        "runner_tags": list(tags),
         "context_requirements": list(requirements),
         "timeout_seconds": timeout,
     }
-    options |= _resolved_command(run)
+    # A runner has programs and files of its own.
+    options |= {"command": list(run)} if tags else _resolved_command(run)
     if worktree or base:
         options["isolation"] = "worktree"
     if base:

@@ -24,6 +24,7 @@ _COMMANDS = {
     "orchestration-server": "server",
     "daemon": "daemon",
     "agent": "agent",
+    "runner": "runner",
     "blueprints": "blueprints",
     "context": "context",
     "results": "results",

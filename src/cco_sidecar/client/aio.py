@@ -21,6 +21,7 @@ from cco_sidecar.client.aio_documents import Documents
 from cco_sidecar.client.aio_events import Events
 from cco_sidecar.client.aio_knowledge import Knowledge
 from cco_sidecar.client.aio_patterns import Patterns
+from cco_sidecar.client.aio_runners import Runners
 from cco_sidecar.client.aio_schedules import Schedules
 from cco_sidecar.client.aio_schemas import Schemas
 from cco_sidecar.client.aio_sessions import Sessions
@@ -104,6 +105,7 @@ class AsyncClient:
         self.schedules = Schedules(self)
         self.schemas = Schemas(self)
         self.webhooks = Webhooks(self)
+        self.runners = Runners(self)
         self.results = Results(self)
         self.blueprints = Blueprints(self)
         self.documents = Documents(self)

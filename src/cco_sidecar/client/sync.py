@@ -31,6 +31,7 @@ from cco_sidecar.client.sync_documents import Documents
 from cco_sidecar.client.sync_events import Events
 from cco_sidecar.client.sync_knowledge import Knowledge
 from cco_sidecar.client.sync_patterns import Patterns
+from cco_sidecar.client.sync_runners import Runners
 from cco_sidecar.client.sync_schedules import Schedules
 from cco_sidecar.client.sync_schemas import Schemas
 from cco_sidecar.client.sync_sessions import Sessions
@@ -104,6 +105,7 @@ class Client:
         self.schedules = Schedules(self)
         self.schemas = Schemas(self)
         self.webhooks = Webhooks(self)
+        self.runners = Runners(self)
         self.results = Results(self)
         self.blueprints = Blueprints(self)
         self.documents = Documents(self)

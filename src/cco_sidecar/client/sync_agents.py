@@ -48,11 +48,13 @@ class Agents:
         command: Sequence[str] = (),
         directory: str = "",
         credentials: Sequence[str] = (),
+        runner_tags: Sequence[str] = (),
     ) -> agent_service_pb2.SpawnAgentResponse:
         """Spawns an agent, and returns once it is running or queued.
 
         ``issue_id`` defaults to the caller's own. ``priority`` is low, normal or high; ``isolation`` is none or
-        worktree; ``base`` is head or issue. ``command``, ``directory`` and ``credentials`` are operator only.
+        worktree; ``base`` is head or issue; ``runner_tags``: what its machine must have. ``command``, ``directory`` and
+        ``credentials`` are operator only.
         """
         request = requests.spawn(
             agent_type=agent_type,
@@ -69,6 +71,7 @@ class Agents:
             command=list(command),
             directory=directory,
             credentials=list(credentials),
+            runner_tags=list(runner_tags),
         )
         return self._client.call(self._stub.SpawnAgent, request)
 

@@ -41,16 +41,17 @@ class Tls:
             authority, key, chain = (Path(name).read_bytes() if name else None for name in files)
         except OSError as problem:
             raise SettingsError(f"cannot read the TLS file {problem.filename}: {problem.strerror}") from problem
-        self._context()
+        self.context()
         return grpc.ssl_channel_credentials(authority, key, chain)
 
-    def _context(self) -> ssl.SSLContext:
-        """Raises SettingsError for files that cannot be used, which gRPC would only log."""
+    def context(self, protocol: str = "h2") -> ssl.SSLContext:
+        """``protocol``: what is spoken (ALPN, RFC 7301). Raises SettingsError for files that cannot be used, which gRPC
+        would only log."""
         try:
             context = ssl.create_default_context(cafile=self._ca)
         except ssl.SSLError as problem:
             raise SettingsError(f"expected certificates in PEM format in {self._ca}") from problem
-        context.set_alpn_protocols(["h2"])
+        context.set_alpn_protocols([protocol])
         if self._cert is not None and self._key is not None:
             certificates.load(context, self._cert, self._key)
         return context
@@ -63,7 +64,7 @@ class Tls:
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
         try:
-            context = self._context()
+            context = self.context()
             with (
                 socket.create_connection((host, int(port)), timeout=_HANDSHAKE_SECONDS) as plain,
                 context.wrap_socket(plain, server_hostname=host) as encrypted,

@@ -7,7 +7,7 @@ import socket
 from cco_sidecar import __version__
 from cco_sidecar.cluster.alone import Alone
 from cco_sidecar.cluster.duties import Duties
-from cco_sidecar.cluster.lease_file import LeaseFile
+from cco_sidecar.cluster.lease_file import FILE, LeaseFile
 from cco_sidecar.cluster.membership import Membership
 from cco_sidecar.core.clock import Clock, CorrectedClock
 from cco_sidecar.core.hosts import authority
@@ -41,7 +41,7 @@ def cluster_of(
         boot_id=f"{boot_id()} {settings.storage}",
     )
     membership = Membership(store, member, duties, clock)
-    membership.on_beat(LeaseFile(settings.storage, settings.cluster_lost_after).renew)
+    membership.on_beat(LeaseFile(settings.storage / FILE, settings.cluster_lost_after).renew)
     return membership
 
 

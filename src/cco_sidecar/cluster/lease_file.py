@@ -19,14 +19,16 @@ _MARGIN_SECONDS = 8.0
 class LeaseFile:
     """A time of CLOCK_BOOTTIME, in seconds, which is the same for all processes of a machine."""
 
-    def __init__(self, storage: Path, lost_after_seconds: float) -> None:
-        self._path = storage / FILE
-        self._fresh = storage / f"{FILE}.tmp"
-        self._seconds = lost_after_seconds - _MARGIN_SECONDS
+    def __init__(self, path: Path, lost_after_seconds: float) -> None:
+        self._path = path
+        self._fresh = path.with_name(f"{path.name}.tmp")
+        self._seconds = lost_after_seconds
 
-    def renew(self, began: float) -> None:
-        """Extends the lease. ``began``: the monotonic time just before the others were given a sign of life."""
-        until = time.clock_gettime(time.CLOCK_BOOTTIME) - (time.monotonic() - began) + self._seconds
+    def renew(self, began: float, seconds: float | None = None) -> None:
+        """Extends the lease. ``began``: the monotonic time just before the others were given a sign of life;
+        ``seconds``: how much later this machine is lost without another."""
+        lasts = (self._seconds if seconds is None else seconds) - _MARGIN_SECONDS
+        until = time.clock_gettime(time.CLOCK_BOOTTIME) - (time.monotonic() - began) + lasts
         try:
             # Not synced: it concerns the processes of this boot only.
             self._fresh.write_text(f"{until:.3f}\n")

@@ -8,10 +8,13 @@ READ_CONTEXT = "read_context"
 WRITE_RESULTS = "write_results"
 PUBLISH_EVENTS = "publish_events"
 SPAWN_AGENTS = "spawn_agents"
+# Of runners only: no agent type has it.
+RUN_AGENTS = "run_agents"
 
 OPERATOR = "operator"
 HANDOVER = "handover"
 SIDECAR = "orchestration-sidecar"
+RUNNER = "runner"
 # Privileged names that no agent may use.
 RESERVED_SUBJECTS = frozenset({OPERATOR, HANDOVER, SIDECAR})
 
@@ -40,6 +43,11 @@ class Principal:
     def is_browser(self) -> bool:
         """Reports whether the caller is a browser session of the operator, which may do less than its token's owner."""
         return self.signed_in_at > 0
+
+    @property
+    def is_runner(self) -> bool:
+        """Reports whether the caller is a runner, which may do nothing but run agents."""
+        return RUN_AGENTS in self.permissions
 
     @property
     def architect(self) -> bool:

@@ -14,8 +14,6 @@ from orchestra.v1.system_service_pb2 import ClusterMember
 
 # Nobody in particular: it has to be waited for.
 NOBODY = ClusterMember()
-# What can be done without the sidecar that ran an agent.
-_ANYWHERE = frozenset({"GetAgent", "ResumeAgent", "RevokeToken", "ResumeSession", "DeleteSession"})
 
 
 class Homes:
@@ -36,6 +34,9 @@ class Homes:
             return await self._of_agent(getattr(request, "agent_id", ""), policy, principal)
         if home == options_pb2.HOME_SESSION:
             return await self._of_session(request, policy, principal)
+        if home == options_pb2.HOME_SIDECAR:
+            sidecar_id = getattr(request, "sidecar_id", "")
+            return self._at(sidecar_id, policy, f"runner '{principal.subject}'")
         return None
 
     async def _of_agent(self, agent_id: str, policy: MethodPolicy, principal: Principal) -> ClusterMember | None:
@@ -58,6 +59,6 @@ class Homes:
         if sidecar_id in ("", self._cluster.sidecar_id):
             return None
         found = self._cluster.find(sidecar_id)
-        if found is None and policy.path.rpartition("/")[2] not in _ANYWHERE:
+        if found is None and not policy.rules.home_optional:
             raise unavailable("CLU_003", f"{what} is at sidecar {sidecar_id}, which does not answer; retry later")
         return found

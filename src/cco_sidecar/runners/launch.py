@@ -6,21 +6,22 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 from cco_sidecar.cluster import lease_file
 from cco_sidecar.core import descriptors
-from cco_sidecar.core.agent_types import AgentType, AgentTypes
+from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.environment import MARK, OWN_SETTINGS, is_reserved, without_proxy_for_loopback
 from cco_sidecar.core.errors import invalid_request, spawn_failed
 from cco_sidecar.core.projects import Projects
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.runners import command_line, logs, mcp_servers
-from cco_sidecar.runners.presets import PLACEHOLDER, Runner, filled, takes
+from cco_sidecar.runners import command_line, logs, mcp_servers, prompts, remote_launch
+from cco_sidecar.runners.hub import Hub
+from cco_sidecar.runners.needs import AgentContext, ContextSource, CredentialSource, Places, Types
+from cco_sidecar.runners.presets import PLACEHOLDER, Runner, filled
+from cco_sidecar.runners.remote import RemoteRun
 from cco_sidecar.runners.run import Run
 from cco_sidecar.runners.sandbox import Sandbox
 from cco_sidecar.runners.worktrees import Worktrees
-from cco_sidecar.storage.base import AgentStore
 from orchestra.v1.agent_service_pb2 import (
     AGENT_STATUS_COMPLETED,
     ISOLATION_WORKTREE,
@@ -39,40 +40,6 @@ _MEGABYTE = 2**20
 _PREPARATION_LINES = 20
 # How many completed agents of an issue are checked, newest first, for a branch to start from.
 _LOOKED_AT = 50
-# Bytes. Linux limits one variable to 128 KiB (execve(2)).
-_MAX_IN_VARIABLE = 100_000
-
-
-class AgentContext(NamedTuple):
-    """A context as JSON, in the form of the REST API, and as Markdown."""
-
-    json: bytes
-    markdown: bytes
-
-
-class ContextSource(Protocol):
-    """Renders contexts. Implemented by the context service."""
-
-    async def for_agent(
-        self,
-        project: str,
-        issue: str,
-        agent_type: str,
-        task: str,
-        requirements: Sequence[str],
-        worktree: Path | None,
-    ) -> AgentContext:
-        """Returns the context of the project's directory, or of one of its worktrees, within the budget of the type.
-        Raises SidecarError."""
-        ...
-
-
-class CredentialSource(Protocol):
-    """Returns secrets. Implemented by the credential service."""
-
-    async def values(self, names: Sequence[str]) -> dict[str, str]:
-        """Returns the values by name. Raises SidecarError: CRD_001 for an unknown name, CRD_002 for an unusable key."""
-        ...
 
 
 class Launcher:
@@ -80,14 +47,18 @@ class Launcher:
 
     def __init__(
         self,
-        types: AgentTypes,
+        types: Types,
         projects: Projects,
         context: ContextSource,
         credentials: CredentialSource,
-        store: AgentStore,
+        store: Places,
         settings: Settings,
+        *,
+        hub: Hub | None = None,
+        lease: Path | None = None,
     ) -> None:
-        """``settings`` must contain the ports in use. Raises SettingsError if agents cannot run as the configured
+        """``settings`` must contain the ports in use; ``hub``: the runners that agents can be started at; ``lease``:
+        the file that says until when agents may run. Raises SettingsError if agents cannot run as the configured
         user."""
         self._types = types
         self._projects = projects
@@ -95,15 +66,17 @@ class Launcher:
         self._credentials = credentials
         self._store = store
         self._storage = settings.storage
+        self._hub = hub
         # Until when agents may run, if others take them over.
-        self._lease = str(settings.storage / lease_file.FILE) if settings.shares else ""
+        shared = settings.storage / lease_file.FILE if settings.shares else None
+        self._lease = str(lease or shared or "")
         self._lease_seconds = settings.cluster_lost_after
         self._worktree_seconds = settings.worktree_timeout
         # Agents run on this machine, so they use its loopback addresses.
         self._url = f"{settings.url}/api"
         self._grpc = settings.grpc_target
         self.sandbox = Sandbox(settings)
-        self.worktrees = Worktrees(settings.storage, projects, settings.branch_prefix)
+        self.worktrees = Worktrees(settings.storage, projects, settings.branch_prefix, hub)
 
     def run_of(self, agent: Agent) -> Run:
         """Returns the run of the agent's current attempt."""
@@ -111,8 +84,11 @@ class Launcher:
 
     def run_at(self, agent: Agent, attempt: int) -> Run:
         """Returns the run of an attempt, counted from 1."""
+        directory = self._storage / "agents" / agent.agent_id / str(attempt)
+        if agent.runner_id and self._hub is not None and attempt >= agent.attempt:
+            return self._hub.run_at(directory, agent.agent_id, attempt, agent.runner_id)
         user = self.sandbox.user
-        return Run(self._storage / "agents" / agent.agent_id / str(attempt), (user.uid, user.gid) if user else None)
+        return Run(directory, (user.uid, user.gid) if user else None)
 
     def clean_attempts(self, agent: Agent) -> None:
         """Cleans the run directories of an agent's attempts, all of which have ended. Blocks on files."""
@@ -133,7 +109,9 @@ class Launcher:
         for an unusable credentials key, AGT_001 for a missing program or a required sandbox that is not available,
         PRJ_001 for an unknown project, AGT_001 for MCP servers that the runner does not take.
         """
-        self.sandbox.require()
+        tagged = bool(request.runner_tags or runner.tags)
+        if not tagged:
+            self.sandbox.require()
         await self._credentials.values(credentials)
         for name, value in request.environment.items():
             if is_reserved(name):
@@ -145,8 +123,8 @@ class Launcher:
         program = (request.command or runner.command or [""])[0]
         if not isinstance(program, str) or not program:
             raise invalid_request("command: a program is required", field="command")
-        if PLACEHOLDER.search(program):
-            # The placeholder is filled when the agent starts.
+        if tagged or PLACEHOLDER.search(program):
+            # A runner has programs of its own, and the placeholder is filled when the agent starts.
             return
         root = self._projects.root(request.project_id or self._projects.default)
         (program,) = command_line.resolved([program], request.directory, root, root)
@@ -158,10 +136,21 @@ class Launcher:
             raise spawn_failed(f"{problem}; {fix}")
 
     async def spawn(
-        self, agent: Agent, request: SpawnAgentRequest, runner: Runner, run: Run, token: str, *, resuming: bool
+        self,
+        agent: Agent,
+        request: SpawnAgentRequest,
+        runner: Runner,
+        run: Run,
+        token: str,
+        *,
+        resuming: bool,
+        base: str = "",
     ) -> int:
         """Starts the agent's process and returns its pid. Sets the agent's worktree and branch. ``resuming``: the
-        program continues its earlier session. Raises SidecarError, OSError."""
+        program continues its earlier session; ``base``: what a new worktree starts from, if that is known. Raises
+        SidecarError, OSError."""
+        if isinstance(run, RemoteRun):
+            return await self._spawn_remotely(agent, request, runner, run, token, resuming=resuming)
         known = self._types.require(agent.agent_type)
         secrets = await self._credentials.values(agent.credentials)
         root = workdir = self._projects.root(agent.project_id)
@@ -169,10 +158,11 @@ class Launcher:
         if agent.isolation == ISOLATION_WORKTREE:
             # The repository's hooks get the agent's identity, but no token.
             named = environment | self._identity(agent, run, "", agent.message or agent.task)
-            workdir = await self._make_worktree(agent, request, runner, run, named, list(secrets.values()))
+            base = base or await self._base(agent, request, runner)
+            workdir = await self._make_worktree(agent, base, runner, run, named, list(secrets.values()))
             # Save the worktree before the agent can make calls: the record decides which worktree its context is read
             # from.
-            await self._store.save(agent)
+            await self._save_place(agent)
         context = await self._context.for_agent(
             agent.project_id,
             agent.issue_id,
@@ -182,14 +172,7 @@ class Launcher:
             workdir if workdir != root else None,
         )
         values = self._values(agent, known, runner, run, workdir, resuming=resuming)
-        servers = mcp_servers.of_run(known, runner)
-        if servers is not None:
-            run.write(run.mcp_file, servers)
-            values["mcp_config"] = str(run.mcp_file)
-        run.write(run.context_file, context.json)
-        run.write(run.context_markdown_file, context.markdown)
-        run.write(run.prompt_file, values["prompt"].encode())
-        run.write(run.task_file, values["task"].encode())
+        _write_files(run, values, context, mcp_servers.of_run(known, runner))
         run.write_token(token)
         environment |= self._identity(agent, run, token, values["task"])
         specification = {
@@ -208,10 +191,52 @@ class Launcher:
         }
         return await run.spawn(specification)
 
-    async def _make_worktree(
+    async def _spawn_remotely(
         self,
         agent: Agent,
         request: SpawnAgentRequest,
+        runner: Runner,
+        run: RemoteRun,
+        token: str,
+        *,
+        resuming: bool,
+    ) -> int:
+        assert self._hub is not None
+        secrets = await self._credentials.values(agent.credentials)
+        base = ""
+        if agent.isolation == ISOLATION_WORKTREE:
+            named = await self._base(agent, request, runner)
+            base = await asyncio.to_thread(self.worktrees.commit_of, agent.project_id, named)
+        context = await self._context.for_agent(
+            agent.project_id, agent.issue_id, agent.agent_type, agent.task, request.context_requirements, None
+        )
+        # From now on the attempt may begin there.
+        await self._save_place(agent)
+        pid = await remote_launch.launch(
+            *(self._hub, run, agent, request, self._types.require(agent.agent_type), runner),
+            token=token,
+            context_json=context.json,
+            context_markdown=context.markdown,
+            secrets=secrets,
+            base=base,
+            resuming=resuming,
+        )
+        if agent.branch and not self.worktrees.owns_branch(agent, agent.branch):
+            run.kill()
+            raise spawn_failed(f"runner {agent.runner_id} names the branch {agent.branch[:80]!r}, which is not its own")
+        return pid
+
+    async def _save_place(self, agent: Agent) -> None:
+        """Saves where the attempt will run. The record names the attempt once it has begun. Raises SidecarError."""
+        saved = Agent()
+        saved.CopyFrom(agent)
+        saved.attempt -= 1
+        await self._store.save(saved)
+
+    async def _make_worktree(
+        self,
+        agent: Agent,
+        base: str,
         runner: Runner,
         run: Run,
         environment: Mapping[str, str],
@@ -245,7 +270,7 @@ class Launcher:
             why = f"{end.limit} (agents.worktree_timeout_seconds)" if end.limit else f"exit {end.exit_code}"
             return "; ".join(lines) or why if end.exit_code else f"{why}; output: {'; '.join(lines)}"
 
-        return await self.worktrees.make(agent, await self._base(agent, request, runner), prepare)
+        return await self.worktrees.make(agent, base, prepare)
 
     async def _base(self, agent: Agent, request: SpawnAgentRequest, runner: Runner) -> str:
         """Returns the branch or commit that a new worktree starts from."""
@@ -292,7 +317,7 @@ class Launcher:
             "JWT_TOKEN_FILE": str(run.token_file),
             "CONTEXT_FILE": str(run.context_file),
             "CONTEXT_MARKDOWN_FILE": str(run.context_markdown_file),
-            "AGENT_TASK": _fitting(task),
+            "AGENT_TASK": prompts.fitting(task),
             "AGENT_TASK_FILE": str(run.task_file),
             "AGENT_ATTEMPT": str(agent.attempt),
             MARK: str(run.shared),
@@ -307,9 +332,9 @@ class Launcher:
         task = agent.message or agent.task
         return {
             "task": task,
-            "prompt": task if resuming else _instructions(known, runner) + prompt(agent, task, run),
+            "prompt": task if resuming else prompts.instructions(known, runner) + prompts.prompt(agent, task, run),
             "prompt_file": str(run.prompt_file),
-            "system_prompt": system_prompt(known),
+            "system_prompt": prompts.system_prompt(known),
             "context_file": str(run.context_file),
             "context_markdown_file": str(run.context_markdown_file),
             "agent_id": agent.agent_id,
@@ -321,6 +346,17 @@ class Launcher:
             "mcp_config": runner.mcp_config,
             "workdir": str(workdir),
         }
+
+
+def _write_files(run: Run, values: dict[str, str], context: AgentContext, servers: bytes | None) -> None:
+    """Writes what the agent reads. ``servers``: its MCP servers; their file becomes one of the ``values``."""
+    if servers is not None:
+        run.write(run.mcp_file, servers)
+        values["mcp_config"] = str(run.mcp_file)
+    run.write(run.context_file, context.json)
+    run.write(run.context_markdown_file, context.markdown)
+    run.write(run.prompt_file, values["prompt"].encode())
+    run.write(run.task_file, values["task"].encode())
 
 
 def timeout_of(request: SpawnAgentRequest, runner: Runner) -> int:
@@ -338,38 +374,3 @@ def resumes(runner: Runner, agent: Agent) -> bool:
 def model_of(request: SpawnAgentRequest, runner: Runner, known: AgentType) -> str:
     """Returns the spawn's model, else the runner's, else the type's if the runner accepts such names."""
     return request.model or runner.model or (known.model if runner.models else "")
-
-
-def prompt(agent: Agent, task: str, run: Run) -> str:
-    """Returns the agent's first prompt."""
-    return (
-        f"{task or 'Work on the issue.'}\n\n"
-        f"You are working on issue {agent.issue_id} of project {agent.project_id}. Read {run.context_markdown_file} "
-        "first: what other agents found, the parts of the code that matter for the task, recent commits, and what was "
-        f"left out. {run.context_file} has the same as JSON.\n"
-    )
-
-
-def _instructions(known: AgentType, runner: Runner) -> str:
-    """Returns a blueprint's system prompt for a program that takes none."""
-    if known.blueprint is None or not known.blueprint.system_prompt or takes(runner.command, "system_prompt"):
-        return ""
-    return f"{known.blueprint.system_prompt}\n\n---\n\n"
-
-
-def system_prompt(known: AgentType) -> str:
-    """Returns the agent's role and how it reports its work, after what its blueprint says."""
-    own = f"{known.blueprint.system_prompt}\n\n" if known.blueprint and known.blueprint.system_prompt else ""
-    skills = f" You are good at: {', '.join(known.capabilities)}." if known.capabilities else ""
-    return own + (
-        f"You are {known.name}: {known.role}.{skills} You belong to a team of agents that is coordinated by the "
-        "orchestration sidecar at $SIDECAR_URL. Send your token as 'Authorization: Bearer '$(cat $JWT_TOKEN_FILE). "
-        "When your work is done, store the result: POST $SIDECAR_URL/results with JSON {agent_type, issue_id, result: "
-        "{status, files_created, files_modified, decisions, next_steps}}; $AGENT_TYPE and $ISSUE_ID are set. Notify "
-        "other agents with POST $SIDECAR_URL/events/<event_type> and JSON {topic, data}. Never print the token."
-    )
-
-
-def _fitting(text: str) -> str:
-    """Cuts a text to what fits in one variable; the file contains all of it."""
-    return text.encode()[:_MAX_IN_VARIABLE].decode(errors="ignore")

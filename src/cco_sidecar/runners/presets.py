@@ -79,10 +79,23 @@ class Runner:
     limits: Limits = Limits()
     credentials: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    # That a machine must have to run the agent.
+    tags: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, value: dict[str, Any]) -> Runner:
+        """The opposite of ``dataclasses.asdict``, from JSON."""
+        words = {name: tuple(_word(each) for each in value[name]) for name in ("command", "resume")}
+        texts = {name: tuple(value[name]) for name in ("credentials", "tags")}
+        return cls(**(value | words | texts | {"limits": Limits(**value["limits"])}))
 
     @property
     def sessions(self) -> bool:
         return bool(self.resume)
+
+
+def _word(value: Any) -> Word:
+    return value if isinstance(value, str) else tuple(value)
 
 
 PRESETS: dict[str, Runner] = {
@@ -267,6 +280,8 @@ def _runner(where: str, entry: RunnerConfig) -> Runner:
         changes["limits"] = Limits(**{field.name: value for field, value in entry.limits.ListFields()})
     if entry.credentials:
         changes["credentials"] = tuple(entry.credentials)
+    if entry.tags:
+        changes["tags"] = tuple(entry.tags)
     if entry.environment:
         changes["environment"] = dict(entry.environment)
     return replace(PRESETS[entry.preset or COMMAND], **changes)

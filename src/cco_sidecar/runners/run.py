@@ -43,6 +43,8 @@ _PATIENCE_SECONDS = 30.0
 _shims: set[int] = set()
 _starting = threading.Lock()
 _PREPARATION = "prepare"
+# How the agent ended, as the shim writes it.
+EXIT_FILE = "exit.json"
 # Files that are kept when the run has ended.
 _KEPT = frozenset({"output.log"})
 
@@ -127,7 +129,8 @@ class Run:
         if "error" in answer:
             where = f" ({answer['filename']})" if answer.get("filename") else ""
             raise spawn_failed(f"the agent's program could not be started: {answer['error']}{where}")
-        return int(answer["pid"])
+        self.agent_pid = int(answer["pid"])
+        return self.agent_pid
 
     def _spawn(self, specification: bytes) -> dict[str, Any]:
         with _starting:
@@ -249,7 +252,7 @@ class Run:
 
     def _report(self) -> Exit | None:
         try:
-            return Exit(**orjson.loads((self.directory / "exit.json").read_bytes()))
+            return Exit(**orjson.loads((self.directory / EXIT_FILE).read_bytes()))
         except OSError as problem:
             if problem.errno in (errno.EMFILE, errno.ENFILE):
                 # No descriptor is free. The report may exist, so the caller has to retry.
@@ -275,6 +278,13 @@ class Run:
         elif self._shim is not None:
             with suppress(psutil.Error):
                 self._shim.kill()
+
+    def is_paused(self) -> bool:
+        """Whether the agent's process was stopped by a signal (SIGSTOP)."""
+        try:
+            return psutil.Process(self.agent_pid).status() == psutil.STATUS_STOPPED
+        except psutil.Error:
+            return False
 
     def wake(self) -> bool:
         """Continues a shim that was stopped by a signal. Returns True if it was stopped."""

@@ -37,6 +37,8 @@ test ! -x "$hook" || {
   "$hook" "$(printf '%040d' 0)" "$(git rev-parse HEAD)" 1 || fail "the hook post-checkout"
 }
 """
+# Refs that say what the branches of a runner started from: its own HEAD is another than that of the sidecar.
+_STARTS = "refs/cco/starts/"
 # So many times what is wanted of a diff is read, because files of secrets are left out of it.
 _READ = 32
 
@@ -65,6 +67,35 @@ class Repository:
         """Returns the commit that a branch or another reference names; empty if there is none."""
         return self._text("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
 
+    def tips(self, most: int) -> list[str]:
+        """Returns the newest commits that have a name, at most so many."""
+        newest = ("--sort=-creatordate", f"--count={most}", "--format=%(objectname)")
+        return self._text("for-each-ref", *newest, "refs/heads", "refs/remotes", "refs/tags").split()
+
+    def pack(self, wanted: str, have: Sequence[str]) -> bytes:
+        """Returns a commit and all that leads to it, without what leads to ``have``. Commits that are not here are
+        ignored."""
+        hex_ = re.compile(r"[0-9a-f]{40,64}")
+        known = [each for each in have if hex_.fullmatch(each) and self.commit_of(each)]
+        given = "".join(f"{line}\n" for line in (wanted, *(f"^{each}" for each in known)))
+        arguments = ("pack-objects", "--revs", "--thin", "--stdout", "--delta-base-offset", "--quiet")
+        return self._done(*arguments, given=given.encode()).output
+
+    def take(self, pack: bytes, tip: str) -> None:
+        """Stores a pack that makes the commit ``tip`` complete. Raises SidecarError (AGT_001) if it does not, or is
+        damaged."""
+        if pack:
+            stored = self._done("index-pack", "--stdin", "--fix-thin", "--strict", given=pack)
+            if stored.code:
+                raise spawn_failed(f"the commits cannot be stored: {stored.said[:200]}")
+        if not self._succeeds("rev-list", "--objects", "--quiet", tip, "--not", "--all", "--"):
+            raise spawn_failed(f"what leads to commit {tip[:12]} is missing")
+
+    def set_branch(self, branch: str, commit: str) -> None:
+        """Makes a branch name a commit. Raises SidecarError (AGT_001)."""
+        if not self._succeeds("update-ref", f"refs/heads/{branch}", commit):
+            raise spawn_failed(f"branch {branch} cannot be written")
+
     def has_branch(self, branch: str) -> bool:
         """Whether the branch exists."""
         return bool(self._text("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}"))
@@ -79,8 +110,14 @@ class Repository:
         return done[0] == 0 and not done[1].strip()
 
     def fork_point(self, branch: str) -> str:
-        """Returns the merge base of a branch and the checked-out one; empty if there is none."""
-        return self._text("merge-base", "HEAD", branch)
+        """Returns the merge base of a branch and of what it started from: the checked-out branch, unless ``note_start``
+        said otherwise. Empty if there is none."""
+        return self._text("merge-base", self.commit_of(_STARTS + branch) or "HEAD", branch)
+
+    def note_start(self, branch: str, commit: str) -> None:
+        """Notes what a new branch starts from. Raises SidecarError (AGT_001)."""
+        if not self._succeeds("update-ref", _STARTS + branch, commit):
+            raise spawn_failed(f"the start of branch {branch} cannot be written")
 
     def changed_files(self, base: str) -> dict[str, list[str]]:
         """Returns the paths that differ from a commit, committed or not, by the letter of ``git diff``: A, M, D."""
@@ -126,6 +163,7 @@ class Repository:
     def delete_branch(self, branch: str) -> None:
         """Deletes a branch, merged or not."""
         self._run("update-ref", "-d", f"refs/heads/{branch}")
+        self._run("update-ref", "-d", _STARTS + branch)
 
     def _text(self, *arguments: str) -> str:
         code, text = self._run(*arguments)
@@ -141,9 +179,9 @@ class Repository:
     def _output(self, *arguments: str, cut_at: int | None = None) -> bytes:
         return self._done(*arguments, cut_at=cut_at).output
 
-    def _done(self, *arguments: str, cut_at: int | None = None) -> Done:
+    def _done(self, *arguments: str, cut_at: int | None = None, given: bytes = b"") -> Done:
         try:
-            return self._git.run(*arguments, cut_at=cut_at)
+            return self._git.run(*arguments, cut_at=cut_at, given=given)
         except GitFailed as problem:
             raise spawn_failed(str(problem)) from problem
 
@@ -193,16 +231,16 @@ def drop(root: Path, path: Path, scratch: Path) -> None:
     finish(path)
 
 
-def tidy(root: Path, path: Path, branch: str, scratch: Path) -> bool:
+def tidy(root: Path, path: Path, branch: str, scratch: Path, merged: str = "") -> bool:
     """Removes the worktree and its branch if no work is lost: no uncommitted change, and every commit is on the branch
-    that is checked out in ``root``. Returns True if they are gone."""
+    that is checked out in ``root``, or is ``merged`` elsewhere. Returns True if they are gone."""
     main = Repository(root, scratch)
     if not path.exists():
         return not main.has_branch(branch)
     own = Repository(path, scratch)
     # Check its HEAD too: the agent may have committed on a detached HEAD.
     tips: Sequence[str] = (main.commit_of(f"refs/heads/{branch}"), own.commit_of("HEAD"))
-    if not own.is_clean() or not all(tip and main.is_merged(tip) for tip in tips):
+    if not own.is_clean() or not all(tip and (tip == merged or main.is_merged(tip)) for tip in tips):
         return False
     return remove(root, path, branch, scratch)
 

@@ -74,7 +74,8 @@ class Attempts:
         pid = await self._launcher.spawn(agent, active.request, active.runner, run, token.token, resuming=resuming)
         active.usage.set_session(agent.usage.session_id)
         watch_attempt(active, active.attempt, spent=0.0)
-        agent.process_id = pid
+        if pid:
+            agent.process_id = pid
         agent.started_at.CopyFrom(started)
         log.info("agent started", extra=log_fields(agent) | {"pid": pid, "attempt": agent.attempt})
 
@@ -83,6 +84,8 @@ class Attempts:
         attempt = active.attempt
         assert attempt is not None
         attempt.exit = await _exit_of(attempt.run)
+        if not attempt.exit.known and active.record.runner_id and not attempt.monitor.ended_for:
+            attempt.monitor.ended_for = f"the runner {active.record.runner_id}, which ran it, was lost"
         try:
             return await self._judge_exit(active, attempt, attempt.exit)
         except Exception as problem:

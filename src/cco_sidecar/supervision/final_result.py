@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from cco_sidecar.core import ids
@@ -83,7 +82,7 @@ class FinalResults:
             metrics=_metrics(agent),
         )
         if agent.worktree:
-            changed = await asyncio.to_thread(self._worktrees.changed_files, agent)
+            changed = await self._worktrees.changed_files(agent)
             work.files_created.extend(FileEntry(path=path) for path in changed.get("A", ()))
             work.files_modified.extend(FileEntry(path=path) for path in changed.get("M", ()))
             work.files_deleted.extend(changed.get("D", ()))

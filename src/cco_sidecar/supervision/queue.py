@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 
 from cco_sidecar.supervision.active import ActiveAgent
 
@@ -19,11 +20,17 @@ class StartQueue:
     def add(self, active: ActiveAgent) -> None:
         heapq.heappush(self._heap, (active.rank, active.agent_id))
 
-    def pop(self) -> str:
-        """Removes the next agent and returns its id."""
-        return heapq.heappop(self._heap)[1]
+    def in_order(self) -> Iterator[str]:
+        """Yields the ids of the agents, the next first."""
+        if self._heap:
+            # Mostly nobody asks for more, so they need not be sorted.
+            yield self._heap[0][1]
+            yield from [agent_id for _, agent_id in sorted(self._heap)[1:]]
 
     def remove(self, agent_id: str) -> None:
+        if self._heap and self._heap[0][1] == agent_id:
+            heapq.heappop(self._heap)
+            return
         self._heap = [each for each in self._heap if each[1] != agent_id]
         heapq.heapify(self._heap)
 

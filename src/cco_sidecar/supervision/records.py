@@ -76,6 +76,13 @@ class Records:
         record.attempt = now.attempt
         record.max_attempts = now.max_attempts
 
+    def set_place(self, active: ActiveAgent, runner_id: str) -> None:
+        """Notes where the next attempt runs. Work at a machine that is gone is lost."""
+        record = active.record
+        if record.worktree and record.runner_id != runner_id:
+            record.worktree = record.branch = ""
+        record.runner_id = runner_id
+
     async def note_result(self, active: ActiveAgent, result_id: str) -> None:
         """Records the result that an event names, if the agent has stored it; an event may name any."""
         if await self._final_results.is_of(active.record, result_id):
@@ -131,6 +138,7 @@ class Records:
         record.ClearField("retry_at")
         record.ClearField("process_id")
         self._set_status(record, status, active.life.reason)
+        await self._worktrees.fetch(record)
         await self._worktrees.tidy(record)
         # Not the reason: it may contain text from the program.
         how = {"exit_code": end.exit_code, "signal": end.signal, "limit": end.limit} if end is not None else {}

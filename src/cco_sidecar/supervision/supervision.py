@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.engine import EventEngine
 from cco_sidecar.cluster.base import Cluster
@@ -11,7 +13,9 @@ from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.core.projects import Projects
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.core.tracing import Tracer
-from cco_sidecar.runners.launch import ContextSource, CredentialSource, Launcher
+from cco_sidecar.runners.hub import Hub
+from cco_sidecar.runners.launch import Launcher
+from cco_sidecar.runners.needs import ContextSource, CredentialSource
 from cco_sidecar.runners.presets import Runners
 from cco_sidecar.runners.shim import become_subreaper
 from cco_sidecar.storage.base import Stores
@@ -23,12 +27,15 @@ from cco_sidecar.supervision.heard import Heard
 from cco_sidecar.supervision.leases import Leases
 from cco_sidecar.supervision.lost import give_up
 from cco_sidecar.supervision.maintenance import Maintenance
+from cco_sidecar.supervision.placement import Placement
 from cco_sidecar.supervision.records import Records
 from cco_sidecar.supervision.recovery import Recovery
 from cco_sidecar.supervision.results import ResultRecorder
 from cco_sidecar.supervision.spawn import Spawner
 from cco_sidecar.supervision.supervisor import Supervisor
 from orchestra.v1.system_service_pb2 import ClusterMember
+
+log = logging.getLogger(__name__)
 
 
 class Supervision:
@@ -58,7 +65,8 @@ class Supervision:
         self.cluster = cluster
         types, agents = self.types, stores.agents
         self.leases = Leases(tokens, types, clock, cluster)
-        self.launcher = Launcher(types, projects, context, credentials, agents, settings)
+        self.hub = Hub(settings.cluster_lost_after, lambda: cluster.silent_seconds, clock)
+        self.launcher = Launcher(types, projects, context, credentials, agents, settings, hub=self.hub)
         worktrees, attempts = self.launcher.worktrees, Attempts(self.launcher, self.leases, clock)
         final_results = FinalResults(stores.results, recorder, types, worktrees, clock)
         self._records = records = Records(agents, outbox, self.leases, worktrees, final_results, tracer, clock)
@@ -69,9 +77,10 @@ class Supervision:
             runners=Runners(settings, types),
             types=types,
             clock=clock,
-            max_concurrent=settings.max_concurrent,
+            placement=Placement(self.hub, settings.max_concurrent),
             sidecar_id=cluster.sidecar_id,
         )
+        self.hub.changed = self.supervisor.admit
         self._heard = Heard(self.supervisor, records)
         self.spawner = Spawner(
             agents, self.supervisor, self.launcher, types, clock, budget=budget, projects=projects, settings=settings
@@ -93,6 +102,8 @@ class Supervision:
 
     async def recover(self) -> None:
         """Takes over the agents of an earlier sidecar. Must run before the transports open. Raises SidecarError."""
+        for problem in self.types.problems:
+            log.warning("%s", problem)
         self.launcher.sandbox.announce()
         self._bus.listen(self._heard.on_event)
         become_subreaper()

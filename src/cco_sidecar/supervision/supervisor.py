@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
-import psutil
-
 from cco_sidecar.core import announcements
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.background import Background
@@ -23,6 +21,7 @@ from cco_sidecar.supervision import life
 from cco_sidecar.supervision.active import ActiveAgent
 from cco_sidecar.supervision.attempts import Attempts
 from cco_sidecar.supervision.life import ENDED_STATUSES, Effect, Life, Phase
+from cco_sidecar.supervision.placement import Placement
 from cco_sidecar.supervision.queue import StartQueue
 from cco_sidecar.supervision.records import Records
 from orchestra.v1.agent_service_pb2 import (
@@ -49,16 +48,16 @@ class Supervisor:
         runners: Runners,
         types: AgentTypes,
         clock: Clock,
-        max_concurrent: int,
+        placement: Placement,
         sidecar_id: str = "",
     ) -> None:
-        """``max_concurrent``: slots for running agents; 0 means no limit. ``sidecar_id``: who runs them."""
+        """``sidecar_id``: who runs them."""
         self._store = store
         self._records = records
         self._attempts = attempts
         self._runners = runners
-        self._types, self._clock = types, clock
-        self.max_concurrent, self.sidecar_id = max_concurrent, sidecar_id
+        self._types, self._clock, self._placement = types, clock, placement
+        self.sidecar_id = sidecar_id
         self.active: dict[str, ActiveAgent] = {}
         self._queue = StartQueue()
         # Ids of the agents that have a slot.
@@ -73,7 +72,20 @@ class Supervisor:
     def start(self) -> None:
         """Starts queued agents, from now on."""
         self._open = True
-        self._admit()
+        self.admit()
+
+    def admit(self) -> None:
+        """Starts the queued agents that there is a free slot for."""
+        while self._queue and self._open and not self._closing:
+            here = sum(not self.active[each].record.runner_id for each in self._running if each in self.active)
+            found = self._placement.next((self.active[each] for each in self._queue.in_order()), here)
+            if found is None:
+                return
+            active, place = found
+            self._queue.remove(active.agent_id)
+            self._running.add(active.agent_id)
+            self._records.set_place(active, place)
+            self._feed(active, life.Admitted())
 
     def adopt(self, active: ActiveAgent, effects: Iterable[Effect]) -> None:
         """Takes over an agent of an earlier sidecar. ``effects``: those of its recovered life."""
@@ -215,7 +227,7 @@ class Supervisor:
             time.monotonic(),
             attempt=record.attempt,
             message=record.progress.message,
-            stopped_by_signal=_is_stopped(record.process_id),
+            stopped_by_signal=attempt.run.is_paused(),
         )
         self._feed(active, observed)
 
@@ -259,6 +271,11 @@ class Supervisor:
         """The number of agents that wait for a slot."""
         return len(self._queue)
 
+    @property
+    def max_concurrent(self) -> int:
+        """The agents that may run on this machine; 0 means no limit."""
+        return self._placement.max_concurrent
+
     def running_types(self) -> list[str]:
         """Returns the type of each agent that has a slot."""
         return [self.active[each].record.agent_type for each in self._running if each in self.active]
@@ -281,7 +298,7 @@ class Supervisor:
             match effect:
                 case Effect.ENQUEUE:
                     self._queue.add(active)
-                    self._admit()
+                    self.admit()
                 case Effect.LEAVE_QUEUE:
                     self._queue.remove(active.agent_id)
                 case Effect.CANCEL_RETRY:
@@ -316,15 +333,6 @@ class Supervisor:
 
         self._background.start(wait(), f"saving {active.agent_id}")
 
-    def _admit(self) -> None:
-        """Gives free slots to the next queued agents."""
-        while self._queue and self._open and not self._closing:
-            if self.max_concurrent and len(self._running) >= self.max_concurrent:
-                return
-            agent_id = self._queue.pop()
-            self._running.add(agent_id)
-            self._feed(self.active[agent_id], life.Admitted())
-
     async def _launch(self, active: ActiveAgent) -> None:
         if await self._records.is_taken_over(active):
             self._lose(active)
@@ -344,7 +352,7 @@ class Supervisor:
         self._running.discard(active.agent_id)
         if active.taken_over:
             self._lose(active)
-        self._admit()
+        self.admit()
 
     async def _schedule_retry(self, active: ActiveAgent) -> None:
         if active.life.phase is not Phase.BACKING_OFF or self._closing or active.taken_over:
@@ -383,17 +391,9 @@ class Supervisor:
         self.active.pop(active.agent_id, None)
         active.set_begun()
         active.ended.set()
-        self._admit()
+        self.admit()
 
 
 def not_ended(agent_id: str) -> SidecarError:
     """Returns the error (AGT_005) for an operation that requires an ended agent."""
     return conflict("AGT_005", f"agent '{agent_id}' has not ended; stop it first")
-
-
-def _is_stopped(pid: int) -> bool:
-    """Whether the process was stopped by a signal (SIGSTOP)."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
-    except psutil.Error:
-        return False

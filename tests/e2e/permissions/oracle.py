@@ -137,6 +137,11 @@ def knowledge(who: str, scope: Scope) -> Outcome:
     return NO_KNOWLEDGE if found.ok and who != OPERATOR and scope.issue == OTHER else found
 
 
+def runners_only(who: str, scope: Scope) -> Outcome:
+    """Nobody but the runner that the call names, not even the operator."""
+    return DENIED
+
+
 def forget(who: str, scope: Scope) -> Outcome:
     """What an agent added itself, and the operator everything."""
     found = rule(200, WRITE)(who, scope)

@@ -39,6 +39,7 @@ from tests.e2e.permissions.oracle import (
     refresh,
     result_by_id,
     rule,
+    runners_only,
     twisted,
 )
 from tests.e2e.permissions.world import NOWHERE, Place, World
@@ -52,6 +53,8 @@ from cco_sidecar.testing.process import Agent
 
 # Architects read every issue of their project; these answers contain results.
 _HOLD_RESULTS = frozenset({"GetContext", "StreamContext", "GetResult", "ListResults"})
+
+_FAR = {"runner_id": "far"}
 
 
 class Case(NamedTuple):
@@ -590,6 +593,11 @@ ROWS: dict[str, Row] = {
     "GetCredential": Row(PLAIN, lambda case: {"name": "KEPT"}, rule(200, OPERATOR)),
     "ListCredentials": Row(PLAIN, nothing, rule(200, OPERATOR)),
     "DeleteCredential": Row(PLAIN, deletion, rule(200, OPERATOR)),
+    "CreateRunnerToken": Row(PLAIN, lambda case: {"runner_id": "far"}, rule(201, OPERATOR)),
+    "ListRunners": Row(PLAIN, nothing, rule(200, OPERATOR)),
+    "AttendRunner": Row(PLAIN, lambda case: _FAR | {"instance": "one"}, runners_only),
+    "ReportRunner": Row(PLAIN, lambda case: _FAR | {"instance": "one", "sidecar_id": "this"}, runners_only),
+    "ReadCommits": Row(PLAIN, lambda case: _FAR | {"sidecar_id": "this"}, runners_only),
     "GetHealth": Row(PLAIN, nothing, rule(200)),
     "GetMetrics": Row(PLAIN, nothing, rule(200)),
     "GetStatus": Row(PLAIN, nothing, rule(200)),

@@ -1148,7 +1148,9 @@ type Agent struct {
 	// Its span, from its spawn or resume to its end; absent without tracing.
 	Span *SpanRecord `protobuf:"bytes,37,opt,name=span,proto3" json:"span,omitempty"`
 	// ID of the sidecar that runs it, or ran it last, as in `GET /status` of several sidecars.
-	SidecarId     string `protobuf:"bytes,38,opt,name=sidecar_id,json=sidecarId,proto3" json:"sidecar_id,omitempty"`
+	SidecarId string `protobuf:"bytes,38,opt,name=sidecar_id,json=sidecarId,proto3" json:"sidecar_id,omitempty"`
+	// ID of the runner where it runs, or ran last; empty for the sidecar's own machine.
+	RunnerId      string `protobuf:"bytes,39,opt,name=runner_id,json=runnerId,proto3" json:"runner_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1449,6 +1451,13 @@ func (x *Agent) GetSidecarId() string {
 	return ""
 }
 
+func (x *Agent) GetRunnerId() string {
+	if x != nil {
+		return x.RunnerId
+	}
+	return ""
+}
+
 // How far an agent has got, by its own account.
 type Progress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1670,7 +1679,10 @@ type SpawnAgentRequest struct {
 	Directory string `protobuf:"bytes,13,opt,name=directory,proto3" json:"directory,omitempty"`
 	// Where its worktree starts; the runner's setting when not set. Setting it implies
 	// `ISOLATION_WORKTREE`.
-	Base          WorktreeBase `protobuf:"varint,14,opt,name=base,proto3,enum=orchestra.v1.WorktreeBase" json:"base,omitempty"`
+	Base WorktreeBase `protobuf:"varint,14,opt,name=base,proto3,enum=orchestra.v1.WorktreeBase" json:"base,omitempty"`
+	// Tags that its runner must have, at most 20, besides those of its type; see `cco runner join`. The
+	// ID of a runner is a tag of it.
+	RunnerTags    []string `protobuf:"bytes,15,rep,name=runner_tags,json=runnerTags,proto3" json:"runner_tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1801,6 +1813,13 @@ func (x *SpawnAgentRequest) GetBase() WorktreeBase {
 		return x.Base
 	}
 	return WorktreeBase_WORKTREE_BASE_UNSPECIFIED
+}
+
+func (x *SpawnAgentRequest) GetRunnerTags() []string {
+	if x != nil {
+		return x.RunnerTags
+	}
+	return nil
 }
 
 // The agent as it was started or queued.
@@ -3206,7 +3225,7 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\x05group\"R\n" +
 	"\x16ListAgentTypesResponse\x128\n" +
 	"\vagent_types\x18\x01 \x03(\v2\x17.orchestra.v1.AgentTypeR\n" +
-	"agentTypes\"\xf8\v\n" +
+	"agentTypes\"\x95\f\n" +
 	"\x05Agent\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1d\n" +
 	"\n" +
@@ -3255,7 +3274,8 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x04tree\x18$ \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x04tree\x124\n" +
 	"\x04span\x18% \x01(\v2\x18.orchestra.v1.SpanRecordB\x06\xea\xe0\x18\x02X\x01R\x04span\x12\x1d\n" +
 	"\n" +
-	"sidecar_id\x18& \x01(\tR\tsidecarIdB\r\n" +
+	"sidecar_id\x18& \x01(\tR\tsidecarId\x12\x1b\n" +
+	"\trunner_id\x18' \x01(\tR\brunnerIdB\r\n" +
 	"\v_process_idB\f\n" +
 	"\n" +
 	"_exit_codeB\t\n" +
@@ -3287,7 +3307,7 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x0e_output_tokensB\x14\n" +
 	"\x12_cache_read_tokensB\x18\n" +
 	"\x16_cache_creation_tokensB\v\n" +
-	"\t_cost_usd\"\x96\x06\n" +
+	"\t_cost_usd\"\xc1\x06\n" +
 	"\x11SpawnAgentRequest\x12)\n" +
 	"\n" +
 	"agent_type\x18\x01 \x01(\tB\n" +
@@ -3309,7 +3329,9 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x0ftimeout_seconds\x18\v \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x80\xc6CAH\x00R\x0etimeoutSeconds\x88\x01\x01\x12\x1d\n" +
 	"\x05model\x18\f \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x02R\x05model\x12'\n" +
 	"\tdirectory\x18\r \x01(\tB\t\xea\xe0\x18\x05\x18\x80 `\tR\tdirectory\x12.\n" +
-	"\x04base\x18\x0e \x01(\x0e2\x1a.orchestra.v1.WorktreeBaseR\x04base\x1a>\n" +
+	"\x04base\x18\x0e \x01(\x0e2\x1a.orchestra.v1.WorktreeBaseR\x04base\x12)\n" +
+	"\vrunner_tags\x18\x0f \x03(\tB\b\xea\xe0\x18\x04\x10\x01\x18\x14R\n" +
+	"runnerTags\x1a>\n" +
 	"\x10EnvironmentEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x12\n" +
@@ -3448,15 +3470,15 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\fWorktreeBase\x12\x1d\n" +
 	"\x19WORKTREE_BASE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WORKTREE_BASE_HEAD\x10\x01\x12\x17\n" +
-	"\x13WORKTREE_BASE_ISSUE\x10\x022\xab\x11\n" +
+	"\x13WORKTREE_BASE_ISSUE\x10\x022\xb1\x11\n" +
 	"\fAgentService\x12|\n" +
 	"\n" +
-	"SpawnAgent\x12\x1f.orchestra.v1.SpawnAgentRequest\x1a .orchestra.v1.SpawnAgentResponse\"+\xea\xe0\x18\v\b\xc9\x01\x10\x01\x18\x050\x80\x80@\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/api/agents/spawn\x12\xa5\x01\n" +
-	"\bGetAgent\x12\x1d.orchestra.v1.GetAgentRequest\x1a\x1e.orchestra.v1.GetAgentResponse\"Z\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x02\x82\xd3\xe4\x93\x02GZ&b\x05agent\x12\x1d/api/agents/{agent_id}/statusb\x05agent\x12\x16/api/agents/{agent_id}\x12o\n" +
+	"SpawnAgent\x12\x1f.orchestra.v1.SpawnAgentRequest\x1a .orchestra.v1.SpawnAgentResponse\"+\xea\xe0\x18\v\b\xc9\x01\x10\x01\x18\x050\x80\x80@\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/api/agents/spawn\x12\xa7\x01\n" +
+	"\bGetAgent\x12\x1d.orchestra.v1.GetAgentRequest\x1a\x1e.orchestra.v1.GetAgentResponse\"\\\xea\xe0\x18\v\b\xc8\x01\x10\x01\x18\x01H\x02P\x01\x82\xd3\xe4\x93\x02GZ&b\x05agent\x12\x1d/api/agents/{agent_id}/statusb\x05agent\x12\x16/api/agents/{agent_id}\x12o\n" +
 	"\n" +
 	"ListAgents\x12\x1f.orchestra.v1.ListAgentsRequest\x1a .orchestra.v1.ListAgentsResponse\"\x1e\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/api/agents\x12{\n" +
-	"\tStopAgent\x12\x1e.orchestra.v1.StopAgentRequest\x1a\x1f.orchestra.v1.StopAgentResponse\"-\xea\xe0\x18\v\b\xc8\x01\x10\x02\x18\x058\x01H\x02\x82\xd3\xe4\x93\x02\x18*\x16/api/agents/{agent_id}\x12\x96\x01\n" +
-	"\vResumeAgent\x12 .orchestra.v1.ResumeAgentRequest\x1a!.orchestra.v1.ResumeAgentResponse\"B\xea\xe0\x18\x0f\b\xc8\x01\x10\x01\x18\x050\x80\x80@8\x01H\x02\x82\xd3\xe4\x93\x02):\x01*b\x05agent\"\x1d/api/agents/{agent_id}/resume\x12\x92\x01\n" +
+	"\tStopAgent\x12\x1e.orchestra.v1.StopAgentRequest\x1a\x1f.orchestra.v1.StopAgentResponse\"-\xea\xe0\x18\v\b\xc8\x01\x10\x02\x18\x058\x01H\x02\x82\xd3\xe4\x93\x02\x18*\x16/api/agents/{agent_id}\x12\x98\x01\n" +
+	"\vResumeAgent\x12 .orchestra.v1.ResumeAgentRequest\x1a!.orchestra.v1.ResumeAgentResponse\"D\xea\xe0\x18\x11\b\xc8\x01\x10\x01\x18\x050\x80\x80@8\x01H\x02P\x01\x82\xd3\xe4\x93\x02):\x01*b\x05agent\"\x1d/api/agents/{agent_id}/resume\x12\x92\x01\n" +
 	"\x0fStreamAgentLogs\x12$.orchestra.v1.StreamAgentLogsRequest\x1a%.orchestra.v1.StreamAgentLogsResponse\"0\xea\xe0\x18\t\b\xc8\x01\x10\x03\x18\x01H\x02\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/agents/{agent_id}/logs0\x01\x12\x92\x01\n" +
 	"\rSendHeartbeat\x12\".orchestra.v1.SendHeartbeatRequest\x1a#.orchestra.v1.SendHeartbeatResponse\"8\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01H\x02\x82\xd3\xe4\x93\x02%:\x01*\" /api/agents/{agent_id}/heartbeat\x12\x96\x01\n" +
 	"\x0fDiscardWorktree\x12$.orchestra.v1.DiscardWorktreeRequest\x1a%.orchestra.v1.DiscardWorktreeResponse\"6\xea\xe0\x18\v\b\xc8\x01\x10\x01\x18\x068\x01H\x02\x82\xd3\xe4\x93\x02!*\x1f/api/agents/{agent_id}/worktree\x12\x87\x01\n" +
@@ -3465,8 +3487,8 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\vCreateToken\x12 .orchestra.v1.CreateTokenRequest\x1a!.orchestra.v1.CreateTokenResponse\"!\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/api/tokens\x12\x8c\x01\n" +
 	"\x0fCreateLoginCode\x12$.orchestra.v1.CreateLoginCodeRequest\x1a%.orchestra.v1.CreateLoginCodeResponse\",\xea\xe0\x18\r\b\xc9\x01\x10\x01\x18\x06(\x018\x01H\x01\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/api/login-codes\x12\x9b\x01\n" +
 	"\x11ExchangeLoginCode\x12&.orchestra.v1.ExchangeLoginCodeRequest\x1a'.orchestra.v1.ExchangeLoginCodeResponse\"5\xea\xe0\x18\r\b\xc9\x01\x10\x01\x18\x01 \x02(\x01H\x01\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/api/login-codes/exchange\x12\x82\x01\n" +
-	"\fRefreshToken\x12!.orchestra.v1.RefreshTokenRequest\x1a\".orchestra.v1.RefreshTokenResponse\"+\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x018\x01\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/tokens/refresh\x12\x80\x01\n" +
-	"\vRevokeToken\x12 .orchestra.v1.RevokeTokenRequest\x1a!.orchestra.v1.RevokeTokenResponse\",\xea\xe0\x18\v\b\xc8\x01\x10\x01\x18\x068\x01H\x02\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/tokens/revoke\x12\x80\x01\n" +
+	"\fRefreshToken\x12!.orchestra.v1.RefreshTokenRequest\x1a\".orchestra.v1.RefreshTokenResponse\"+\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x018\x01\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/tokens/refresh\x12\x82\x01\n" +
+	"\vRevokeToken\x12 .orchestra.v1.RevokeTokenRequest\x1a!.orchestra.v1.RevokeTokenResponse\".\xea\xe0\x18\r\b\xc8\x01\x10\x01\x18\x068\x01H\x02P\x01\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/tokens/revoke\x12\x80\x01\n" +
 	"\x0eListAgentTypes\x12#.orchestra.v1.ListAgentTypesRequest\x1a$.orchestra.v1.ListAgentTypesResponse\"#\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/api/agent-typesB\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 

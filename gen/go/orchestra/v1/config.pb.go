@@ -822,7 +822,9 @@ type RunnerConfig struct {
 	// Names of stored credentials that the agent gets as environment variables.
 	Credentials []string `protobuf:"bytes,14,rep,name=credentials,proto3" json:"credentials,omitempty"`
 	// Environment variables.
-	Environment   map[string]string `protobuf:"bytes,15,rep,name=environment,proto3" json:"environment,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Environment map[string]string `protobuf:"bytes,15,rep,name=environment,proto3" json:"environment,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Tags that a runner must have to run the agent; see docs/runners.md. Default: none, any machine.
+	Tags          []string `protobuf:"bytes,16,rep,name=tags,proto3" json:"tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -958,6 +960,13 @@ func (x *RunnerConfig) GetCredentials() []string {
 func (x *RunnerConfig) GetEnvironment() map[string]string {
 	if x != nil {
 		return x.Environment
+	}
+	return nil
+}
+
+func (x *RunnerConfig) GetTags() []string {
+	if x != nil {
+		return x.Tags
 	}
 	return nil
 }
@@ -1631,7 +1640,7 @@ const file_orchestra_v1_config_proto_rawDesc = "" +
 	"\atouches\x18\x04 \x03(\tR\atouches\x12\x14\n" +
 	"\x05words\x18\x05 \x03(\tR\x05words\x12\x1d\n" +
 	"\n" +
-	"next_steps\x18\x06 \x03(\tR\tnextSteps\"\xcc\a\n" +
+	"next_steps\x18\x06 \x03(\tR\tnextSteps\"\xe8\a\n" +
 	"\fRunnerConfig\x12H\n" +
 	"\x06preset\x18\x01 \x01(\tB+\xea\xe0\x18'r\x06clauder\x05codexr\x06geminir\x05aiderr\acommandH\x00R\x06preset\x88\x01\x01\x124\n" +
 	"\acommand\x18\x02 \x01(\v2\x1a.orchestra.v1.StringOrListR\acommand\x122\n" +
@@ -1649,7 +1658,8 @@ const file_orchestra_v1_config_proto_rawDesc = "" +
 	"\x05retry\x18\f \x01(\v2\x19.orchestra.v1.RetryConfigR\x05retry\x122\n" +
 	"\x06limits\x18\r \x01(\v2\x1a.orchestra.v1.RunnerLimitsR\x06limits\x12 \n" +
 	"\vcredentials\x18\x0e \x03(\tR\vcredentials\x12M\n" +
-	"\venvironment\x18\x0f \x03(\v2+.orchestra.v1.RunnerConfig.EnvironmentEntryR\venvironment\x1a>\n" +
+	"\venvironment\x18\x0f \x03(\v2+.orchestra.v1.RunnerConfig.EnvironmentEntryR\venvironment\x12\x1a\n" +
+	"\x04tags\x18\x10 \x03(\tB\x06\xea\xe0\x18\x02\x10\x01R\x04tags\x1a>\n" +
 	"\x10EnvironmentEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n" +

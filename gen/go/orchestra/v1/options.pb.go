@@ -102,6 +102,8 @@ const (
 	Permission_PERMISSION_SPAWN_AGENTS Permission = 5
 	// Only the operator, the person who runs the sidecar.
 	Permission_PERMISSION_OPERATOR Permission = 6
+	// Only a runner, about itself.
+	Permission_PERMISSION_RUN_AGENTS Permission = 7
 )
 
 // Enum value maps for Permission.
@@ -114,6 +116,7 @@ var (
 		4: "PERMISSION_PUBLISH_EVENTS",
 		5: "PERMISSION_SPAWN_AGENTS",
 		6: "PERMISSION_OPERATOR",
+		7: "PERMISSION_RUN_AGENTS",
 	}
 	Permission_value = map[string]int32{
 		"PERMISSION_UNSPECIFIED":    0,
@@ -123,6 +126,7 @@ var (
 		"PERMISSION_PUBLISH_EVENTS": 4,
 		"PERMISSION_SPAWN_AGENTS":   5,
 		"PERMISSION_OPERATOR":       6,
+		"PERMISSION_RUN_AGENTS":     7,
 	}
 )
 
@@ -219,6 +223,8 @@ const (
 	Home_HOME_AGENT Home = 2
 	// The one that runs the agent of the request's `session_id`, or ran it last.
 	Home_HOME_SESSION Home = 3
+	// The one that the request's `sidecar_id` names; any if it is empty.
+	Home_HOME_SIDECAR Home = 4
 )
 
 // Enum value maps for Home.
@@ -228,12 +234,14 @@ var (
 		1: "HOME_LEADER",
 		2: "HOME_AGENT",
 		3: "HOME_SESSION",
+		4: "HOME_SIDECAR",
 	}
 	Home_value = map[string]int32{
 		"HOME_UNSPECIFIED": 0,
 		"HOME_LEADER":      1,
 		"HOME_AGENT":       2,
 		"HOME_SESSION":     3,
+		"HOME_SIDECAR":     4,
 	}
 )
 
@@ -433,7 +441,9 @@ type CallRules struct {
 	// True when the call changes something although it is a GET over REST.
 	Changes bool `protobuf:"varint,8,opt,name=changes,proto3" json:"changes,omitempty"`
 	// Which of several sidecars serves the call; by default any.
-	Home          Home `protobuf:"varint,9,opt,name=home,proto3,enum=orchestra.v1.Home" json:"home,omitempty"`
+	Home Home `protobuf:"varint,9,opt,name=home,proto3,enum=orchestra.v1.Home" json:"home,omitempty"`
+	// True when any sidecar may serve the call if its home is gone.
+	HomeOptional  bool `protobuf:"varint,10,opt,name=home_optional,json=homeOptional,proto3" json:"home_optional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -529,6 +539,13 @@ func (x *CallRules) GetHome() Home {
 		return x.Home
 	}
 	return Home_HOME_UNSPECIFIED
+}
+
+func (x *CallRules) GetHomeOptional() bool {
+	if x != nil {
+		return x.HomeOptional
+	}
+	return false
 }
 
 // Validation and JSON rules of one field.
@@ -767,7 +784,7 @@ var File_orchestra_v1_options_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x1aorchestra/v1/options.proto\x12\forchestra.v1\x1a google/protobuf/descriptor.proto\"\xe8\x02\n" +
+	"\x1aorchestra/v1/options.proto\x12\forchestra.v1\x1a google/protobuf/descriptor.proto\"\x8d\x03\n" +
 	"\tCallRules\x12!\n" +
 	"\fsuccess_code\x18\x01 \x01(\rR\vsuccessCode\x12&\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x12.orchestra.v1.ModeR\x04mode\x128\n" +
@@ -779,7 +796,9 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\x11max_request_bytes\x18\x06 \x01(\rR\x0fmaxRequestBytes\x12\x1c\n" +
 	"\tdashboard\x18\a \x01(\bR\tdashboard\x12\x18\n" +
 	"\achanges\x18\b \x01(\bR\achanges\x12&\n" +
-	"\x04home\x18\t \x01(\x0e2\x12.orchestra.v1.HomeR\x04home\"\xc2\x03\n" +
+	"\x04home\x18\t \x01(\x0e2\x12.orchestra.v1.HomeR\x04home\x12#\n" +
+	"\rhome_optional\x18\n" +
+	" \x01(\bR\fhomeOptional\"\xc2\x03\n" +
 	"\n" +
 	"FieldRules\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12,\n" +
@@ -807,7 +826,7 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"MODE_UNARY\x10\x01\x12\r\n" +
 	"\tMODE_WAIT\x10\x02\x12\x0f\n" +
-	"\vMODE_STREAM\x10\x03*\xd6\x01\n" +
+	"\vMODE_STREAM\x10\x03*\xf1\x01\n" +
 	"\n" +
 	"Permission\x12\x1a\n" +
 	"\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x1c\n" +
@@ -816,17 +835,19 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\x18PERMISSION_WRITE_RESULTS\x10\x03\x12\x1d\n" +
 	"\x19PERMISSION_PUBLISH_EVENTS\x10\x04\x12\x1b\n" +
 	"\x17PERMISSION_SPAWN_AGENTS\x10\x05\x12\x17\n" +
-	"\x13PERMISSION_OPERATOR\x10\x06*@\n" +
+	"\x13PERMISSION_OPERATOR\x10\x06\x12\x19\n" +
+	"\x15PERMISSION_RUN_AGENTS\x10\a*@\n" +
 	"\x04Open\x12\x14\n" +
 	"\x10OPEN_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rOPEN_LOOPBACK\x10\x01\x12\x0f\n" +
-	"\vOPEN_ANYONE\x10\x02*O\n" +
+	"\vOPEN_ANYONE\x10\x02*a\n" +
 	"\x04Home\x12\x14\n" +
 	"\x10HOME_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vHOME_LEADER\x10\x01\x12\x0e\n" +
 	"\n" +
 	"HOME_AGENT\x10\x02\x12\x10\n" +
-	"\fHOME_SESSION\x10\x03*[\n" +
+	"\fHOME_SESSION\x10\x03\x12\x10\n" +
+	"\fHOME_SIDECAR\x10\x04*[\n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tFORMAT_ID\x10\x01\x12\x11\n" +

@@ -2360,16 +2360,16 @@ const file_orchestra_v1_session_service_proto_rawDesc = "" +
 	"\x18SESSION_MODE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11SESSION_MODE_SYNC\x10\x01\x12\x15\n" +
 	"\x11SESSION_MODE_POLL\x10\x02\x12\x19\n" +
-	"\x15SESSION_MODE_CALLBACK\x10\x032\xdd\v\n" +
+	"\x15SESSION_MODE_CALLBACK\x10\x032\xe1\v\n" +
 	"\x0eSessionService\x12\x8a\x01\n" +
 	"\rCreateSession\x12\".orchestra.v1.CreateSessionRequest\x1a#.orchestra.v1.CreateSessionResponse\"0\xea\xe0\x18\v\b\xc9\x01\x10\x02\x18\x050\x80\x80@\x82\xd3\xe4\x93\x02\x1b:\x01*b\asession\"\r/api/sessions\x12\x87\x01\n" +
 	"\n" +
 	"GetSession\x12\x1f.orchestra.v1.GetSessionRequest\x1a .orchestra.v1.GetSessionResponse\"6\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02%b\asession\x12\x1a/api/sessions/{session_id}\x12w\n" +
-	"\fListSessions\x12!.orchestra.v1.ListSessionsRequest\x1a\".orchestra.v1.ListSessionsResponse\" \xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x0f\x12\r/api/sessions\x12\xa2\x01\n" +
-	"\rResumeSession\x12\".orchestra.v1.ResumeSessionRequest\x1a#.orchestra.v1.ResumeSessionResponse\"H\xea\xe0\x18\x0f\b\xc8\x01\x10\x02\x18\x050\x80\x80@8\x01H\x03\x82\xd3\xe4\x93\x02/:\x01*b\asession\"!/api/sessions/{session_id}/resume\x12\x96\x01\n" +
+	"\fListSessions\x12!.orchestra.v1.ListSessionsRequest\x1a\".orchestra.v1.ListSessionsResponse\" \xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x0f\x12\r/api/sessions\x12\xa4\x01\n" +
+	"\rResumeSession\x12\".orchestra.v1.ResumeSessionRequest\x1a#.orchestra.v1.ResumeSessionResponse\"J\xea\xe0\x18\x11\b\xc8\x01\x10\x02\x18\x050\x80\x80@8\x01H\x03P\x01\x82\xd3\xe4\x93\x02/:\x01*b\asession\"!/api/sessions/{session_id}/resume\x12\x96\x01\n" +
 	"\vStopSession\x12 .orchestra.v1.StopSessionRequest\x1a!.orchestra.v1.StopSessionResponse\"B\xea\xe0\x18\v\b\xc8\x01\x10\x02\x18\x058\x01H\x03\x82\xd3\xe4\x93\x02-:\x01*b\asession\"\x1f/api/sessions/{session_id}/stop\x12\x93\x01\n" +
-	"\rUpdateSession\x12\".orchestra.v1.UpdateSessionRequest\x1a#.orchestra.v1.UpdateSessionResponse\"9\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x05\x82\xd3\xe4\x93\x02(:\x01*b\asession2\x1a/api/sessions/{session_id}\x12\x89\x01\n" +
-	"\rDeleteSession\x12\".orchestra.v1.DeleteSessionRequest\x1a#.orchestra.v1.DeleteSessionResponse\"/\xea\xe0\x18\t\b\xc8\x01\x10\x02\x18\x05H\x03\x82\xd3\xe4\x93\x02\x1c*\x1a/api/sessions/{session_id}\x12\x97\x01\n" +
+	"\rUpdateSession\x12\".orchestra.v1.UpdateSessionRequest\x1a#.orchestra.v1.UpdateSessionResponse\"9\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x05\x82\xd3\xe4\x93\x02(:\x01*b\asession2\x1a/api/sessions/{session_id}\x12\x8b\x01\n" +
+	"\rDeleteSession\x12\".orchestra.v1.DeleteSessionRequest\x1a#.orchestra.v1.DeleteSessionResponse\"1\xea\xe0\x18\v\b\xc8\x01\x10\x02\x18\x05H\x03P\x01\x82\xd3\xe4\x93\x02\x1c*\x1a/api/sessions/{session_id}\x12\x97\x01\n" +
 	"\x10GetSessionResult\x12%.orchestra.v1.GetSessionResultRequest\x1a&.orchestra.v1.GetSessionResultResponse\"4\xea\xe0\x18\a\b\xc8\x01\x10\x02\x18\x02\x82\xd3\xe4\x93\x02#\x12!/api/sessions/{session_id}/result\x12\x9a\x01\n" +
 	"\x11ListSessionEvents\x12&.orchestra.v1.ListSessionEventsRequest\x1a'.orchestra.v1.ListSessionEventsResponse\"4\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02#\x12!/api/sessions/{session_id}/events\x12\xa3\x01\n" +
 	"\x0fAddSessionEvent\x12$.orchestra.v1.AddSessionEventRequest\x1a%.orchestra.v1.AddSessionEventResponse\"C\xea\xe0\x18\f\b\xc9\x01\x10\x01\x18\x050\x80\x80\x80\x02\x82\xd3\xe4\x93\x02-:\x01*b\x05event\"!/api/sessions/{session_id}/eventsB\\\n" +

@@ -179,7 +179,7 @@ class ListAgentTypesResponse(_message.Message):
     def __init__(self, agent_types: _Optional[_Iterable[_Union[AgentType, _Mapping]]] = ...) -> None: ...
 
 class Agent(_message.Message):
-    __slots__ = ("agent_id", "agent_type", "issue_id", "project_id", "task", "status", "reason", "status_since", "priority", "created_at", "started_at", "ended_at", "process_id", "exit_code", "signal", "attempt", "max_attempts", "retry_at", "spawned_by", "depth", "cause", "runner", "model", "isolation", "branch", "worktree", "progress", "usage", "last_output", "result_id", "credentials", "queue_position", "peak_memory_bytes", "cpu_seconds", "message", "tree", "span", "sidecar_id")
+    __slots__ = ("agent_id", "agent_type", "issue_id", "project_id", "task", "status", "reason", "status_since", "priority", "created_at", "started_at", "ended_at", "process_id", "exit_code", "signal", "attempt", "max_attempts", "retry_at", "spawned_by", "depth", "cause", "runner", "model", "isolation", "branch", "worktree", "progress", "usage", "last_output", "result_id", "credentials", "queue_position", "peak_memory_bytes", "cpu_seconds", "message", "tree", "span", "sidecar_id", "runner_id")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -218,6 +218,7 @@ class Agent(_message.Message):
     TREE_FIELD_NUMBER: _ClassVar[int]
     SPAN_FIELD_NUMBER: _ClassVar[int]
     SIDECAR_ID_FIELD_NUMBER: _ClassVar[int]
+    RUNNER_ID_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     agent_type: str
     issue_id: str
@@ -256,7 +257,8 @@ class Agent(_message.Message):
     tree: str
     span: SpanRecord
     sidecar_id: str
-    def __init__(self, agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., status: _Optional[_Union[AgentStatus, str]] = ..., reason: _Optional[str] = ..., status_since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., process_id: _Optional[int] = ..., exit_code: _Optional[int] = ..., signal: _Optional[str] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., retry_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., spawned_by: _Optional[str] = ..., depth: _Optional[int] = ..., cause: _Optional[str] = ..., runner: _Optional[str] = ..., model: _Optional[str] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., branch: _Optional[str] = ..., worktree: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., last_output: _Optional[_Iterable[str]] = ..., result_id: _Optional[str] = ..., credentials: _Optional[_Iterable[str]] = ..., queue_position: _Optional[int] = ..., peak_memory_bytes: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., message: _Optional[str] = ..., tree: _Optional[str] = ..., span: _Optional[_Union[SpanRecord, _Mapping]] = ..., sidecar_id: _Optional[str] = ...) -> None: ...
+    runner_id: str
+    def __init__(self, agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., status: _Optional[_Union[AgentStatus, str]] = ..., reason: _Optional[str] = ..., status_since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., process_id: _Optional[int] = ..., exit_code: _Optional[int] = ..., signal: _Optional[str] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., retry_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., spawned_by: _Optional[str] = ..., depth: _Optional[int] = ..., cause: _Optional[str] = ..., runner: _Optional[str] = ..., model: _Optional[str] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., branch: _Optional[str] = ..., worktree: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., last_output: _Optional[_Iterable[str]] = ..., result_id: _Optional[str] = ..., credentials: _Optional[_Iterable[str]] = ..., queue_position: _Optional[int] = ..., peak_memory_bytes: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., message: _Optional[str] = ..., tree: _Optional[str] = ..., span: _Optional[_Union[SpanRecord, _Mapping]] = ..., sidecar_id: _Optional[str] = ..., runner_id: _Optional[str] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("percent", "message", "at")
@@ -291,7 +293,7 @@ class Usage(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., turns: _Optional[float] = ..., duration_ms: _Optional[float] = ..., api_duration_ms: _Optional[float] = ..., input_tokens: _Optional[float] = ..., output_tokens: _Optional[float] = ..., cache_read_tokens: _Optional[float] = ..., cache_creation_tokens: _Optional[float] = ..., cost_usd: _Optional[float] = ...) -> None: ...
 
 class SpawnAgentRequest(_message.Message):
-    __slots__ = ("agent_type", "issue_id", "task", "context_requirements", "environment", "priority", "project_id", "command", "isolation", "credentials", "timeout_seconds", "model", "directory", "base")
+    __slots__ = ("agent_type", "issue_id", "task", "context_requirements", "environment", "priority", "project_id", "command", "isolation", "credentials", "timeout_seconds", "model", "directory", "base", "runner_tags")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -313,6 +315,7 @@ class SpawnAgentRequest(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DIRECTORY_FIELD_NUMBER: _ClassVar[int]
     BASE_FIELD_NUMBER: _ClassVar[int]
+    RUNNER_TAGS_FIELD_NUMBER: _ClassVar[int]
     agent_type: str
     issue_id: str
     task: str
@@ -327,7 +330,8 @@ class SpawnAgentRequest(_message.Message):
     model: str
     directory: str
     base: WorktreeBase
-    def __init__(self, agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., task: _Optional[str] = ..., context_requirements: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., project_id: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., credentials: _Optional[_Iterable[str]] = ..., timeout_seconds: _Optional[int] = ..., model: _Optional[str] = ..., directory: _Optional[str] = ..., base: _Optional[_Union[WorktreeBase, str]] = ...) -> None: ...
+    runner_tags: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., task: _Optional[str] = ..., context_requirements: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., project_id: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., credentials: _Optional[_Iterable[str]] = ..., timeout_seconds: _Optional[int] = ..., model: _Optional[str] = ..., directory: _Optional[str] = ..., base: _Optional[_Union[WorktreeBase, str]] = ..., runner_tags: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SpawnAgentResponse(_message.Message):
     __slots__ = ("agent_id", "spawned", "process_id", "context_injected", "jwt_token", "webhook_url", "timestamp", "status", "queue_position")

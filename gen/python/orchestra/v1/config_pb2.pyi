@@ -144,7 +144,7 @@ class ResultCondition(_message.Message):
     def __init__(self, groups: _Optional[_Iterable[str]] = ..., types: _Optional[_Iterable[str]] = ..., status: _Optional[_Iterable[_Union[_result_service_pb2.ResultStatus, str]]] = ..., touches: _Optional[_Iterable[str]] = ..., words: _Optional[_Iterable[str]] = ..., next_steps: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RunnerConfig(_message.Message):
-    __slots__ = ("preset", "command", "resume", "stdin", "output", "model", "mcp_config", "isolation", "base", "timeout_seconds", "stuck_after_seconds", "retry", "limits", "credentials", "environment")
+    __slots__ = ("preset", "command", "resume", "stdin", "output", "model", "mcp_config", "isolation", "base", "timeout_seconds", "stuck_after_seconds", "retry", "limits", "credentials", "environment", "tags")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -167,6 +167,7 @@ class RunnerConfig(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
     preset: str
     command: StringOrList
     resume: StringOrList
@@ -182,7 +183,8 @@ class RunnerConfig(_message.Message):
     limits: RunnerLimits
     credentials: _containers.RepeatedScalarFieldContainer[str]
     environment: _containers.ScalarMap[str, str]
-    def __init__(self, preset: _Optional[str] = ..., command: _Optional[_Union[StringOrList, _Mapping]] = ..., resume: _Optional[_Union[StringOrList, _Mapping]] = ..., stdin: _Optional[str] = ..., output: _Optional[str] = ..., model: _Optional[str] = ..., mcp_config: _Optional[str] = ..., isolation: _Optional[_Union[_agent_service_pb2.Isolation, str]] = ..., base: _Optional[_Union[_agent_service_pb2.WorktreeBase, str]] = ..., timeout_seconds: _Optional[int] = ..., stuck_after_seconds: _Optional[int] = ..., retry: _Optional[_Union[RetryConfig, _Mapping]] = ..., limits: _Optional[_Union[RunnerLimits, _Mapping]] = ..., credentials: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, preset: _Optional[str] = ..., command: _Optional[_Union[StringOrList, _Mapping]] = ..., resume: _Optional[_Union[StringOrList, _Mapping]] = ..., stdin: _Optional[str] = ..., output: _Optional[str] = ..., model: _Optional[str] = ..., mcp_config: _Optional[str] = ..., isolation: _Optional[_Union[_agent_service_pb2.Isolation, str]] = ..., base: _Optional[_Union[_agent_service_pb2.WorktreeBase, str]] = ..., timeout_seconds: _Optional[int] = ..., stuck_after_seconds: _Optional[int] = ..., retry: _Optional[_Union[RetryConfig, _Mapping]] = ..., limits: _Optional[_Union[RunnerLimits, _Mapping]] = ..., credentials: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., tags: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RetryConfig(_message.Message):
     __slots__ = ("attempts", "backoff_seconds")

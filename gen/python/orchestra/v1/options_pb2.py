@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aorchestra/v1/options.proto\x12\x0corchestra.v1\x1a google/protobuf/descriptor.proto\"\x8a\x02\n\tCallRules\x12\x14\n\x0csuccess_code\x18\x01 \x01(\r\x12 \n\x04mode\x18\x02 \x01(\x0e\x32\x12.orchestra.v1.Mode\x12,\n\npermission\x18\x03 \x01(\x0e\x32\x18.orchestra.v1.Permission\x12 \n\x04open\x18\x04 \x01(\x0e\x32\x12.orchestra.v1.Open\x12\x14\n\x0c\x63onfidential\x18\x05 \x01(\x08\x12\x19\n\x11max_request_bytes\x18\x06 \x01(\r\x12\x11\n\tdashboard\x18\x07 \x01(\x08\x12\x0f\n\x07\x63hanges\x18\x08 \x01(\x08\x12 \n\x04home\x18\t \x01(\x0e\x32\x12.orchestra.v1.Home\"\xc7\x02\n\nFieldRules\x12\x10\n\x08required\x18\x01 \x01(\x08\x12$\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x14.orchestra.v1.Format\x12\x12\n\nmax_length\x18\x03 \x01(\r\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x65xtra\x18\x06 \x01(\x08\x12\x10\n\x08nullable\x18\x07 \x01(\x08\x12\x0e\n\x06syntax\x18\x08 \x01(\t\x12\x0e\n\x06secret\x18\t \x01(\x08\x12\x0e\n\x06no_nul\x18\n \x01(\x08\x12\x10\n\x08internal\x18\x0b \x01(\x08\x12\"\n\x05scope\x18\x0c \x01(\x0e\x32\x13.orchestra.v1.Scope\x12\x11\n\tjson_name\x18\r \x01(\t\x12\x0f\n\x07\x63hoices\x18\x0e \x03(\tB\n\n\x08_minimumB\n\n\x08_maximum*L\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0e\n\nMODE_UNARY\x10\x01\x12\r\n\tMODE_WAIT\x10\x02\x12\x0f\n\x0bMODE_STREAM\x10\x03*\xd6\x01\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x1c\n\x18PERMISSION_AUTHENTICATED\x10\x01\x12\x1b\n\x17PERMISSION_READ_CONTEXT\x10\x02\x12\x1c\n\x18PERMISSION_WRITE_RESULTS\x10\x03\x12\x1d\n\x19PERMISSION_PUBLISH_EVENTS\x10\x04\x12\x1b\n\x17PERMISSION_SPAWN_AGENTS\x10\x05\x12\x17\n\x13PERMISSION_OPERATOR\x10\x06*@\n\x04Open\x12\x14\n\x10OPEN_UNSPECIFIED\x10\x00\x12\x11\n\rOPEN_LOOPBACK\x10\x01\x12\x0f\n\x0bOPEN_ANYONE\x10\x02*O\n\x04Home\x12\x14\n\x10HOME_UNSPECIFIED\x10\x00\x12\x0f\n\x0bHOME_LEADER\x10\x01\x12\x0e\n\nHOME_AGENT\x10\x02\x12\x10\n\x0cHOME_SESSION\x10\x03*[\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\r\n\tFORMAT_ID\x10\x01\x12\x11\n\rFORMAT_FILTER\x10\x02\x12\x17\n\x13\x46ORMAT_CONTEXT_PART\x10\x03*\xf1\x01\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x11\n\rSCOPE_PROJECT\x10\x01\x12\x18\n\x14SCOPE_PROJECT_OR_ALL\x10\x02\x12\x14\n\x10SCOPE_READ_ISSUE\x10\x03\x12\x16\n\x12SCOPE_FILTER_ISSUE\x10\x04\x12\x15\n\x11SCOPE_WRITE_ISSUE\x10\x05\x12\x13\n\x0fSCOPE_READ_TYPE\x10\x06\x12\x14\n\x10SCOPE_WRITE_TYPE\x10\x07\x12\x11\n\rSCOPE_SUBJECT\x10\x08\x12\x12\n\x0eSCOPE_OPERATOR\x10\t\x12\r\n\tSCOPE_ANY\x10\n:G\n\x04\x63\x61ll\x12\x1e.google.protobuf.MethodOptions\x18\x8d\x8c\x03 \x01(\x0b\x32\x17.orchestra.v1.CallRules:H\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\x8d\x8c\x03 \x01(\x0b\x32\x18.orchestra.v1.FieldRules:5\n\njson_union\x12\x1f.google.protobuf.MessageOptions\x18\x8d\x8c\x03 \x01(\x08:7\n\x0cjson_lenient\x12\x1f.google.protobuf.MessageOptions\x18\x8e\x8c\x03 \x01(\x08\x42\\\n\x1e\x63om.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aorchestra/v1/options.proto\x12\x0corchestra.v1\x1a google/protobuf/descriptor.proto\"\xa1\x02\n\tCallRules\x12\x14\n\x0csuccess_code\x18\x01 \x01(\r\x12 \n\x04mode\x18\x02 \x01(\x0e\x32\x12.orchestra.v1.Mode\x12,\n\npermission\x18\x03 \x01(\x0e\x32\x18.orchestra.v1.Permission\x12 \n\x04open\x18\x04 \x01(\x0e\x32\x12.orchestra.v1.Open\x12\x14\n\x0c\x63onfidential\x18\x05 \x01(\x08\x12\x19\n\x11max_request_bytes\x18\x06 \x01(\r\x12\x11\n\tdashboard\x18\x07 \x01(\x08\x12\x0f\n\x07\x63hanges\x18\x08 \x01(\x08\x12 \n\x04home\x18\t \x01(\x0e\x32\x12.orchestra.v1.Home\x12\x15\n\rhome_optional\x18\n \x01(\x08\"\xc7\x02\n\nFieldRules\x12\x10\n\x08required\x18\x01 \x01(\x08\x12$\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x14.orchestra.v1.Format\x12\x12\n\nmax_length\x18\x03 \x01(\r\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x65xtra\x18\x06 \x01(\x08\x12\x10\n\x08nullable\x18\x07 \x01(\x08\x12\x0e\n\x06syntax\x18\x08 \x01(\t\x12\x0e\n\x06secret\x18\t \x01(\x08\x12\x0e\n\x06no_nul\x18\n \x01(\x08\x12\x10\n\x08internal\x18\x0b \x01(\x08\x12\"\n\x05scope\x18\x0c \x01(\x0e\x32\x13.orchestra.v1.Scope\x12\x11\n\tjson_name\x18\r \x01(\t\x12\x0f\n\x07\x63hoices\x18\x0e \x03(\tB\n\n\x08_minimumB\n\n\x08_maximum*L\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0e\n\nMODE_UNARY\x10\x01\x12\r\n\tMODE_WAIT\x10\x02\x12\x0f\n\x0bMODE_STREAM\x10\x03*\xf1\x01\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x1c\n\x18PERMISSION_AUTHENTICATED\x10\x01\x12\x1b\n\x17PERMISSION_READ_CONTEXT\x10\x02\x12\x1c\n\x18PERMISSION_WRITE_RESULTS\x10\x03\x12\x1d\n\x19PERMISSION_PUBLISH_EVENTS\x10\x04\x12\x1b\n\x17PERMISSION_SPAWN_AGENTS\x10\x05\x12\x17\n\x13PERMISSION_OPERATOR\x10\x06\x12\x19\n\x15PERMISSION_RUN_AGENTS\x10\x07*@\n\x04Open\x12\x14\n\x10OPEN_UNSPECIFIED\x10\x00\x12\x11\n\rOPEN_LOOPBACK\x10\x01\x12\x0f\n\x0bOPEN_ANYONE\x10\x02*a\n\x04Home\x12\x14\n\x10HOME_UNSPECIFIED\x10\x00\x12\x0f\n\x0bHOME_LEADER\x10\x01\x12\x0e\n\nHOME_AGENT\x10\x02\x12\x10\n\x0cHOME_SESSION\x10\x03\x12\x10\n\x0cHOME_SIDECAR\x10\x04*[\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\r\n\tFORMAT_ID\x10\x01\x12\x11\n\rFORMAT_FILTER\x10\x02\x12\x17\n\x13\x46ORMAT_CONTEXT_PART\x10\x03*\xf1\x01\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x11\n\rSCOPE_PROJECT\x10\x01\x12\x18\n\x14SCOPE_PROJECT_OR_ALL\x10\x02\x12\x14\n\x10SCOPE_READ_ISSUE\x10\x03\x12\x16\n\x12SCOPE_FILTER_ISSUE\x10\x04\x12\x15\n\x11SCOPE_WRITE_ISSUE\x10\x05\x12\x13\n\x0fSCOPE_READ_TYPE\x10\x06\x12\x14\n\x10SCOPE_WRITE_TYPE\x10\x07\x12\x11\n\rSCOPE_SUBJECT\x10\x08\x12\x12\n\x0eSCOPE_OPERATOR\x10\t\x12\r\n\tSCOPE_ANY\x10\n:G\n\x04\x63\x61ll\x12\x1e.google.protobuf.MethodOptions\x18\x8d\x8c\x03 \x01(\x0b\x32\x17.orchestra.v1.CallRules:H\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\x8d\x8c\x03 \x01(\x0b\x32\x18.orchestra.v1.FieldRules:5\n\njson_union\x12\x1f.google.protobuf.MessageOptions\x18\x8d\x8c\x03 \x01(\x08:7\n\x0cjson_lenient\x12\x1f.google.protobuf.MessageOptions\x18\x8e\x8c\x03 \x01(\x08\x42\\\n\x1e\x63om.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,20 +33,20 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orchestra.v1.options_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\036com.visiquate.cco.orchestra.v1P\001Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1'
-  _globals['_MODE']._serialized_start=677
-  _globals['_MODE']._serialized_end=753
-  _globals['_PERMISSION']._serialized_start=756
-  _globals['_PERMISSION']._serialized_end=970
-  _globals['_OPEN']._serialized_start=972
-  _globals['_OPEN']._serialized_end=1036
-  _globals['_HOME']._serialized_start=1038
-  _globals['_HOME']._serialized_end=1117
-  _globals['_FORMAT']._serialized_start=1119
-  _globals['_FORMAT']._serialized_end=1210
-  _globals['_SCOPE']._serialized_start=1213
-  _globals['_SCOPE']._serialized_end=1454
+  _globals['_MODE']._serialized_start=700
+  _globals['_MODE']._serialized_end=776
+  _globals['_PERMISSION']._serialized_start=779
+  _globals['_PERMISSION']._serialized_end=1020
+  _globals['_OPEN']._serialized_start=1022
+  _globals['_OPEN']._serialized_end=1086
+  _globals['_HOME']._serialized_start=1088
+  _globals['_HOME']._serialized_end=1185
+  _globals['_FORMAT']._serialized_start=1187
+  _globals['_FORMAT']._serialized_end=1278
+  _globals['_SCOPE']._serialized_start=1281
+  _globals['_SCOPE']._serialized_end=1522
   _globals['_CALLRULES']._serialized_start=79
-  _globals['_CALLRULES']._serialized_end=345
-  _globals['_FIELDRULES']._serialized_start=348
-  _globals['_FIELDRULES']._serialized_end=675
+  _globals['_CALLRULES']._serialized_end=368
+  _globals['_FIELDRULES']._serialized_start=371
+  _globals['_FIELDRULES']._serialized_end=698
 # @@protoc_insertion_point(module_scope)

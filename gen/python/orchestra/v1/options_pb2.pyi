@@ -24,6 +24,7 @@ class Permission(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PERMISSION_PUBLISH_EVENTS: _ClassVar[Permission]
     PERMISSION_SPAWN_AGENTS: _ClassVar[Permission]
     PERMISSION_OPERATOR: _ClassVar[Permission]
+    PERMISSION_RUN_AGENTS: _ClassVar[Permission]
 
 class Open(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -37,6 +38,7 @@ class Home(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     HOME_LEADER: _ClassVar[Home]
     HOME_AGENT: _ClassVar[Home]
     HOME_SESSION: _ClassVar[Home]
+    HOME_SIDECAR: _ClassVar[Home]
 
 class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -69,6 +71,7 @@ PERMISSION_WRITE_RESULTS: Permission
 PERMISSION_PUBLISH_EVENTS: Permission
 PERMISSION_SPAWN_AGENTS: Permission
 PERMISSION_OPERATOR: Permission
+PERMISSION_RUN_AGENTS: Permission
 OPEN_UNSPECIFIED: Open
 OPEN_LOOPBACK: Open
 OPEN_ANYONE: Open
@@ -76,6 +79,7 @@ HOME_UNSPECIFIED: Home
 HOME_LEADER: Home
 HOME_AGENT: Home
 HOME_SESSION: Home
+HOME_SIDECAR: Home
 FORMAT_UNSPECIFIED: Format
 FORMAT_ID: Format
 FORMAT_FILTER: Format
@@ -101,7 +105,7 @@ JSON_LENIENT_FIELD_NUMBER: _ClassVar[int]
 json_lenient: _descriptor.FieldDescriptor
 
 class CallRules(_message.Message):
-    __slots__ = ("success_code", "mode", "permission", "open", "confidential", "max_request_bytes", "dashboard", "changes", "home")
+    __slots__ = ("success_code", "mode", "permission", "open", "confidential", "max_request_bytes", "dashboard", "changes", "home", "home_optional")
     SUCCESS_CODE_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     PERMISSION_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +115,7 @@ class CallRules(_message.Message):
     DASHBOARD_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     HOME_FIELD_NUMBER: _ClassVar[int]
+    HOME_OPTIONAL_FIELD_NUMBER: _ClassVar[int]
     success_code: int
     mode: Mode
     permission: Permission
@@ -120,7 +125,8 @@ class CallRules(_message.Message):
     dashboard: bool
     changes: bool
     home: Home
-    def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ..., confidential: bool = ..., max_request_bytes: _Optional[int] = ..., dashboard: bool = ..., changes: bool = ..., home: _Optional[_Union[Home, str]] = ...) -> None: ...
+    home_optional: bool
+    def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ..., confidential: bool = ..., max_request_bytes: _Optional[int] = ..., dashboard: bool = ..., changes: bool = ..., home: _Optional[_Union[Home, str]] = ..., home_optional: bool = ...) -> None: ...
 
 class FieldRules(_message.Message):
     __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable", "syntax", "secret", "no_nul", "internal", "scope", "json_name", "choices")

@@ -11,7 +11,7 @@ from cco_sidecar.core.principal import Principal
 from cco_sidecar.repository import masking
 from cco_sidecar.runners.worktrees import Worktrees
 from cco_sidecar.services.agents.read import AgentReader, require_own_logs
-from orchestra.v1.agent_service_pb2 import Agent, GetAgentDiffResponse
+from orchestra.v1.agent_service_pb2 import GetAgentDiffResponse
 
 # Agents decide what is in it, and all of it is searched for secrets, which takes a second for the worst.
 MAX_DIFF_BYTES = 128 * 1024
@@ -34,15 +34,16 @@ class Diffs:
         agent = (await self._reader.get(agent_id, principal)).agent
         require_own_logs(principal, agent)
         async with self._one:
-            return await asyncio.to_thread(self._diff, agent)
+            diff, untracked = await self._worktrees.diff(agent, MAX_DIFF_BYTES)
+            return await asyncio.to_thread(self._response, agent.agent_id, diff, untracked)
 
-    def _diff(self, agent: Agent) -> GetAgentDiffResponse:
-        diff, untracked = self._worktrees.diff(agent, MAX_DIFF_BYTES)
+    @staticmethod
+    def _response(agent_id: str, diff: bytes, untracked: list[str]) -> GetAgentDiffResponse:
         cut = len(diff) == MAX_DIFF_BYTES
         if cut:
             diff = diff[: diff.rfind(b"\n") + 1]
         return GetAgentDiffResponse(
-            agent_id=agent.agent_id,
+            agent_id=agent_id,
             diff=masked(diff.decode(errors="replace")),
             truncated=cut,
             untracked_files=untracked[:MAX_UNTRACKED],

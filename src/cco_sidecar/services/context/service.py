@@ -27,7 +27,7 @@ from cco_sidecar.core.settings import Settings
 from cco_sidecar.repository.layout import GitFailed
 from cco_sidecar.repository.rules import RULES_FILE, RulesInvalid
 from cco_sidecar.repository.watch import Queue
-from cco_sidecar.runners.launch import AgentContext
+from cco_sidecar.runners.needs import AgentContext
 from cco_sidecar.services.context.directory import Project
 from cco_sidecar.services.context.documents import NamedDocuments
 from cco_sidecar.services.context.markdown import markdown

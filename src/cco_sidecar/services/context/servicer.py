@@ -107,4 +107,5 @@ class ContextServicer:
     def _worktree(self, principal: Principal) -> Path | None:
         """Returns the worktree of an agent, whose files it gets instead of the project's."""
         active = self._supervisor.find(principal.subject)
-        return Path(active.record.worktree) if active and active.record.worktree else None
+        here = active is not None and not active.record.runner_id
+        return Path(active.record.worktree) if active and here and active.record.worktree else None

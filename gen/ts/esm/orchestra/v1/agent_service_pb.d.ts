@@ -741,6 +741,13 @@ export declare type Agent = Message<"orchestra.v1.Agent"> & {
    * @generated from field: string sidecar_id = 38;
    */
   sidecarId: string;
+
+  /**
+   * ID of the runner where it runs, or ran last; empty for the sidecar's own machine.
+   *
+   * @generated from field: string runner_id = 39;
+   */
+  runnerId: string;
 };
 
 /**
@@ -971,6 +978,14 @@ export declare type SpawnAgentRequest = Message<"orchestra.v1.SpawnAgentRequest"
    * @generated from field: orchestra.v1.WorktreeBase base = 14;
    */
   base: WorktreeBase;
+
+  /**
+   * Tags that its runner must have, at most 20, besides those of its type; see `cco runner join`. The
+   * ID of a runner is a tag of it.
+   *
+   * @generated from field: repeated string runner_tags = 15;
+   */
+  runnerTags: string[];
 };
 
 /**

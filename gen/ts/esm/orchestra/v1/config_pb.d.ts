@@ -565,6 +565,13 @@ export declare type RunnerConfig = Message<"orchestra.v1.RunnerConfig"> & {
    * @generated from field: map<string, string> environment = 15;
    */
   environment: { [key: string]: string };
+
+  /**
+   * Tags that a runner must have to run the agent; see docs/runners.md. Default: none, any machine.
+   *
+   * @generated from field: repeated string tags = 16;
+   */
+  tags: string[];
 };
 
 /**

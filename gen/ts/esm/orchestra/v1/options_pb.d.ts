@@ -86,6 +86,13 @@ export declare type CallRules = Message<"orchestra.v1.CallRules"> & {
    * @generated from field: orchestra.v1.Home home = 9;
    */
   home: Home;
+
+  /**
+   * True when any sidecar may serve the call if its home is gone.
+   *
+   * @generated from field: bool home_optional = 10;
+   */
+  homeOptional: boolean;
 };
 
 /**
@@ -304,6 +311,13 @@ export enum Permission {
    * @generated from enum value: PERMISSION_OPERATOR = 6;
    */
   OPERATOR = 6,
+
+  /**
+   * Only a runner, about itself.
+   *
+   * @generated from enum value: PERMISSION_RUN_AGENTS = 7;
+   */
+  RUN_AGENTS = 7,
 }
 
 /**
@@ -378,6 +392,13 @@ export enum Home {
    * @generated from enum value: HOME_SESSION = 3;
    */
   SESSION = 3,
+
+  /**
+   * The one that the request's `sidecar_id` names; any if it is empty.
+   *
+   * @generated from enum value: HOME_SIDECAR = 4;
+   */
+  SIDECAR = 4,
 }
 
 /**

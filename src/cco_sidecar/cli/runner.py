@@ -1,0 +1,158 @@
+"""`cco runner`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cco_sidecar.cli import output as out
+from cco_sidecar.cli.connect import connected, settings_of
+from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.numbers import Seconds
+from cco_sidecar.cli.terminal import echo
+from cco_sidecar.client.sync import Client
+from cco_sidecar.core import descriptors
+from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.settings import Settings
+from orchestra.v1 import runner_service_pb2 as pb
+
+_STORAGE = Path("~/.local/state/cco-runner")
+
+
+@click.group(name="runner", cls=Group)
+def command() -> None:
+    """Run agents on other machines: see docs/runners.md."""
+
+
+@command.command()
+@click.argument("name")
+@click.option("--ttl", type=Seconds(60, 30 * 86_400), help="Seconds (or 12h) until it expires.  [default: 30 days]")
+@connected
+def token(client: Client, name: str, ttl: int | None) -> None:
+    """Create the token with which the runner NAME joins. A runner that is connected renews it."""
+    echo(client.runners.create_token(name, ttl_seconds=ttl).jwt_token)
+
+
+@command.command(name="list")
+@out.formatted
+@connected
+def list_(client: Client, form: str | None, output: Path | None) -> None:
+    """Show the runners that are connected."""
+    found = client.runners.list()
+    out.message(pb.ListRunnersResponse(runners=found), form, output, lambda: "\n".join(map(_line, found)) or "none")
+
+
+def _line(runner: pb.Runner) -> str:
+    room = f"{runner.running} of {runner.capacity}" if runner.capacity else f"{runner.running}"
+    tags = f", tags {' '.join(runner.tags)}" if runner.tags else ""
+    lost = "" if runner.connected else ", connection interrupted"
+    return f"{runner.runner_id} on {runner.host}, version {runner.version}: {room} agents run{tags}{lost}"
+
+
+@command.command()
+@click.option("--url", required=True, metavar="URL", help="URL of a sidecar, or of the load balancer of several.")
+@click.option("--grpc", "grpc_target", default="", metavar="HOST:PORT", help="Its gRPC port.  [default: the next port]")
+@click.option(
+    "--token", envvar="CCO_RUNNER_TOKEN", metavar="JWT", help="Its token.  [default: that of the last time]", default=""
+)
+@click.option("--tag", "tags", multiple=True, help="What distinguishes it, such as gpu. Can be given several times.")
+@click.option("--type", "agent_types", multiple=True, help="An agent type that it runs.  [default: all]")
+@click.option("--capacity", type=click.IntRange(min=0), default=os.cpu_count() or 1, show_default=True, help="Agents.")
+@click.option("--project", "projects", multiple=True, metavar="[ID=]PATH", help="A repository.  [default: .]")
+@click.option("--storage", type=click.Path(path_type=Path), help=f"Storage directory.  [default: {_STORAGE}]")
+@click.option("--port", type=click.IntRange(0, 65534), default=0, help="Port for its agents.  [default: any]")
+@click.option("--ca", "ca_file", metavar="FILE", help="CA of the sidecar's certificate.  [default: the system's]")
+@click.option("--cert", "cert_file", metavar="FILE", help="Certificate that the sidecar is shown.")
+@click.option("--key", "key_file", metavar="FILE", help="Its key.  [default: in the file of the certificate]")
+@click.option("--insecure", is_flag=True, help="Send the token without TLS, on a network that you trust.")
+@click.pass_context
+def join(
+    ctx: click.Context,
+    url: str,
+    grpc_target: str,
+    token: str,
+    tags: tuple[str, ...],
+    agent_types: tuple[str, ...],
+    capacity: int,
+    projects: tuple[str, ...],
+    storage: Path | None,
+    port: int,
+    ca_file: str | None,
+    cert_file: str | None,
+    key_file: str | None,
+    insecure: bool,
+) -> None:
+    """Run agents on this machine for the sidecars at URL, until it gets a signal.
+
+    It connects to them, and needs no open port. SIGTERM and SIGINT end its agents, which are then continued elsewhere;
+    SIGHUP leaves them to the next 'cco runner join' with the same storage.
+    """
+    from cco_sidecar.joined.runner import Joining
+
+    named = dict(_project(each) for each in projects)
+    flags: dict[str, Any] = {
+        "storage": str(storage or _STORAGE.expanduser()),
+        "port": port,
+        "grpc_port": port + 1 if port else 0,
+    }
+    flags["project_root"] = named.pop("", None) or next(iter(named.values()), None) or str(Path.cwd())
+    settings = settings_of(ctx, service=False, **flags, projects=named or None)
+    joining = Joining(
+        url=url,
+        grpc_target=grpc_target,
+        token=token.strip(),
+        tags=tags,
+        agent_types=agent_types,
+        capacity=capacity,
+        projects=tuple(sorted(named)),
+        ca_file=ca_file,
+        cert_file=cert_file,
+        key_file=key_file,
+        insecure=insecure,
+    )
+    descriptors.raise_limit()
+    import uvloop
+
+    uvloop.run(_run(joining, settings))
+
+
+def _project(given: str) -> tuple[str, str]:
+    name, equals, path = given.partition("=")
+    return (name, path) if equals else ("", given)
+
+
+async def _run(joining: object, settings: Settings) -> None:
+    from cco_sidecar.core import logs
+    from cco_sidecar.joined.runner import JoinedRunner, Joining
+
+    assert isinstance(joining, Joining)
+    runner = JoinedRunner(joining, settings)
+    logs.set_up(settings.storage / "logs", settings.log_level)
+    ended: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
+
+    def end(number: signal.Signals) -> None:
+        if not ended.done():
+            ended.set_result(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
+    try:
+        await runner.start()
+        echo(f"runner {runner.offer.runner_id}: joining {joining.url}")
+        joined = asyncio.ensure_future(runner.joined())
+        waits: set[asyncio.Future[Any]] = {joined, ended}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if joined.done():
+            echo(f"joined {joined.result()}; ready for {joining.capacity or 'any number of'} agents")
+        await ended
+        echo("stopping ...")
+    except OSError as problem:
+        where = problem.filename or settings.storage
+        raise SettingsError(f"cannot use {where}: {problem.strerror or problem}") from problem
+    finally:
+        await runner.stop(keep_agents=ended.done() and ended.result() is signal.SIGHUP)

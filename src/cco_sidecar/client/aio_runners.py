@@ -1,0 +1,27 @@
+"""The asynchronous client: runners. For the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cco_sidecar.client.aio_calls import AsyncCalls
+from orchestra.v1 import runner_service_pb2, runner_service_pb2_grpc
+
+
+class Runners:
+    """Machines that run agents for the sidecars."""
+
+    def __init__(self, client: AsyncCalls) -> None:
+        self._client = client
+        self._stub = runner_service_pb2_grpc.RunnerServiceStub(client.channel)
+
+    async def create_token(
+        self, runner_id: str, *, ttl_seconds: int | None = None
+    ) -> runner_service_pb2.CreateRunnerTokenResponse:
+        """Returns the token with which a runner joins; it expires after ``ttl_seconds``, 30 days unless it is set."""
+        request = runner_service_pb2.CreateRunnerTokenRequest(runner_id=runner_id, ttl_seconds=ttl_seconds)
+        return await self._client.call(self._stub.CreateRunnerToken, request)
+
+    async def list(self) -> Sequence[runner_service_pb2.Runner]:
+        """Returns the runners that are connected to the sidecar, by ID."""
+        return (await self._client.call(self._stub.ListRunners, runner_service_pb2.ListRunnersRequest())).runners

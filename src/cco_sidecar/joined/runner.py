@@ -1,0 +1,209 @@
+"""A runner: the sidecars that it is connected to, and what their agents find on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import grpc
+import grpc.aio
+
+from cco_sidecar import __version__
+from cco_sidecar.client.connection import OPTIONS, claims_of
+from cco_sidecar.client.discovery import channel_options, find, require_safe
+from cco_sidecar.client.tls import Tls
+from cco_sidecar.core.background import Background
+from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.principal import RUN_AGENTS
+from cco_sidecar.core.projects import Projects
+from cco_sidecar.core.settings import Settings
+from cco_sidecar.joined.forwarder import Destination, Forwarder
+from cco_sidecar.joined.given import Given
+from cco_sidecar.joined.session import Session
+from cco_sidecar.joined.work import Work, sidecars_with_runs
+from cco_sidecar.runners.launch import Launcher
+from cco_sidecar.runners.orphans import Orphans
+from cco_sidecar.runners.shim import become_subreaper
+from cco_sidecar.storage.files import PRIVATE_DIR, PRIVATE_FILE, open_storage, write_atomically
+from orchestra.v1 import runner_service_pb2 as pb
+from orchestra.v1.runner_service_pb2_grpc import RunnerServiceStub
+
+log = logging.getLogger(__name__)
+
+TOKEN_FILE = "runner-token"
+_ORPHANS_SECONDS = 5.0
+# A sidecar that is not there any more is asked for so long, for the sake of what ran for it.
+_FORGET_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True)
+class Joining:
+    """``url``: REST of the sidecars or of their load balancer; ``grpc_target``: ``host:port``, empty for the next port;
+    ``tags``, ``agent_types``, ``capacity``: what is offered; ``projects``: the IDs of those that are here, empty for
+    all."""
+
+    url: str
+    grpc_target: str
+    token: str
+    tags: tuple[str, ...]
+    agent_types: tuple[str, ...]
+    capacity: int
+    projects: tuple[str, ...]
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    insecure: bool = False
+
+
+class JoinedRunner:
+    """Implements Server. It belongs to the event loop in which it is created."""
+
+    def __init__(self, joining: Joining, settings: Settings) -> None:
+        """Raises SettingsError with a one-line message."""
+        self._lock = open_storage(settings.storage)
+        self._settings = settings
+        self._storage = settings.storage
+        self._leases = settings.storage / "leases"
+        self._leases.mkdir(mode=PRIVATE_DIR, exist_ok=True)
+        self._token = _checked(joining.token or _kept(self._storage))
+        self.offer = pb.Runner(
+            runner_id=str(claims_of(self._token)["sub"]),
+            host=socket.gethostname(),
+            version=__version__,
+            tags=joining.tags,
+            agent_types=joining.agent_types,
+            project_ids=joining.projects,
+            capacity=joining.capacity,
+        )
+        target = find(joining.url, joining.grpc_target or None)
+        require_safe(target, self._token, insecure=joining.insecure)
+        options = [*OPTIONS, *channel_options(target), ("grpc.keepalive_time_ms", 5000)]
+        self._rest, self._grpc = self._forwarders(joining, target.address)
+        if target.secure:
+            tls = Tls(joining.ca_file, joining.cert_file, joining.key_file)
+            self._channel = grpc.aio.secure_channel(target.address, tls.credentials(), options)
+        else:
+            self._channel = grpc.aio.insecure_channel(target.address, options)
+        self.stub = RunnerServiceStub(self._channel)
+        self._sessions: dict[str, Session] = {}
+        self._background = Background()
+        self._given = Given()
+
+    @staticmethod
+    def _forwarders(joining: Joining, grpc_address: str) -> tuple[Forwarder, Forwarder]:
+        parts = urlsplit(joining.url)
+        secure = parts.scheme == "https"
+        host, _, port = grpc_address.rpartition(":")
+        rest = Destination(parts.hostname or "", parts.port or (443 if secure else 80), _context(joining, "http/1.1"))
+        return Forwarder(rest), Forwarder(Destination(host.strip("[]"), int(port), _context(joining, "h2")))
+
+    # -- Server ------------------------------------------------------------------------------------------
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {self._token}"),)
+
+    @property
+    def running(self) -> int:
+        return sum(session.work.running for session in self._sessions.values() if session.work is not None)
+
+    def welcomed(self, welcome: pb.RunnerWelcome) -> None:
+        self._token = welcome.jwt_token
+        try:
+            write_atomically(self._storage / TOKEN_FILE, self._token.encode(), mode=PRIVATE_FILE)
+        except OSError as problem:
+            log.warning("cannot keep the new token of this runner: %s", problem)
+
+    def heard_of(self, sidecar_ids: list[str]) -> None:
+        if first := self._sessions.pop("", None):
+            self._sessions[first.sidecar_id] = first
+        for sidecar_id in sidecar_ids:
+            if sidecar_id not in self._sessions:
+                self._connect(sidecar_id)
+        # One that is gone for good.
+        for sidecar_id, session in list(self._sessions.items()):
+            silent = time.monotonic() - session.heard
+            if sidecar_id not in sidecar_ids and (silent > _FORGET_SECONDS or not session.work):
+                del self._sessions[sidecar_id]
+                self._background.start(session.close(keep_agents=False), f"leaving {sidecar_id}")
+
+    # ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connects. Raises SettingsError."""
+        become_subreaper()
+        try:
+            rest = await self._rest.start(self._settings.port)
+            own = await self._grpc.start(self._settings.real_grpc_port)
+        except OSError as problem:
+            raise SettingsError(
+                f"cannot listen on 127.0.0.1 for the agents: {problem.strerror or problem}; choose another --port"
+            ) from problem
+        self._settings = dataclasses.replace(self._settings, host="127.0.0.1", port=rest, grpc_port=own)
+        for sidecar_id in sidecars_with_runs(self._storage) or {""}:
+            self._connect(sidecar_id)
+        self._background.start(self._reap(), "orphans")
+
+    async def joined(self) -> str:
+        """Waits for the first connection, and returns the ID of the sidecar."""
+        while True:
+            for session in self._sessions.values():
+                if session.connected.is_set():
+                    return session.sidecar_id
+            await asyncio.sleep(0.05)
+
+    async def stop(self, *, keep_agents: bool) -> None:
+        """Ends the agents, unless the next process is to continue with them."""
+        await asyncio.gather(*(session.close(keep_agents=keep_agents) for session in self._sessions.values()))
+        await self._background.end()
+        self._rest.close()
+        self._grpc.close()
+        await self._channel.close()
+
+    def _connect(self, sidecar_id: str) -> None:
+        session = Session(self, sidecar_id, self._work_for, self._leases)
+        self._sessions[sidecar_id] = session
+        session.start()
+
+    def _work_for(self, session: Session, lost_after: int) -> Work:
+        sidecar_id = session.sidecar_id
+        settings = dataclasses.replace(self._settings, cluster_lost_after=lost_after)
+        given = self._given
+        launcher = Launcher(given, Projects(settings), given, given, given, settings, lease=self._leases / sidecar_id)
+        return Work(launcher, self._storage, sidecar_id, session.read_commits)
+
+    async def _reap(self) -> None:
+        orphans = Orphans()
+        while True:
+            await asyncio.sleep(_ORPHANS_SECONDS)
+            await asyncio.to_thread(orphans.reap)
+
+
+def _checked(token: str) -> str:
+    """Raises SettingsError."""
+    claims = claims_of(token)
+    if RUN_AGENTS not in claims.get("permissions", ()):
+        raise SettingsError("--token: this is not the token of a runner; create one with 'cco runner token NAME'")
+    return token
+
+
+def _kept(storage: Path) -> str:
+    """Returns the token of an earlier process. Raises SettingsError."""
+    try:
+        return (storage / TOKEN_FILE).read_text().strip()
+    except OSError:
+        raise SettingsError("--token is required: create one with 'cco runner token NAME' at a sidecar") from None
+
+
+def _context(joining: Joining, protocol: str) -> ssl.SSLContext | None:
+    """Raises SettingsError."""
+    if urlsplit(joining.url).scheme != "https":
+        return None
+    return Tls(joining.ca_file, joining.cert_file, joining.key_file).context(protocol)

@@ -1,0 +1,207 @@
+"""The connection with one sidecar: orders come in a stream, and a report goes out at least every second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import grpc
+import grpc.aio
+
+from cco_sidecar.client.errors import error_of
+from cco_sidecar.cluster.lease_file import LeaseFile
+from cco_sidecar.core.background import Background
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.retry import Backoff
+from cco_sidecar.joined.work import Work
+from orchestra.v1 import runner_service_pb2 as pb
+from orchestra.v1.agent_service_pb2 import Agent
+from orchestra.v1.runner_service_pb2_grpc import RunnerServiceStub
+
+log = logging.getLogger(__name__)
+
+_REPORT_SECONDS = 1.0
+# How soon new output is reported.
+_LOOK_SECONDS = 0.1
+_CALL_SECONDS = 10.0
+# The token is renewed with the connection.
+_CONNECTION_SECONDS = 12 * 3600.0
+_GIVEN_UP = "RUN_002"
+
+
+class Server(Protocol):
+    """What the sessions share: the connection to the sidecars, and this runner."""
+
+    offer: pb.Runner
+
+    @property
+    def stub(self) -> RunnerServiceStub: ...
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]: ...
+
+    @property
+    def running(self) -> int:
+        """The attempts that run here, for all sidecars."""
+        ...
+
+    def welcomed(self, welcome: pb.RunnerWelcome) -> None:
+        """Notes a new token."""
+        ...
+
+    def heard_of(self, sidecar_ids: list[str]) -> None:
+        """Connects to these sidecars too."""
+        ...
+
+
+class Session:
+    """``sidecar_id``: empty for the one that answers, until it has said who it is."""
+
+    def __init__(self, server: Server, sidecar_id: str, work_for: Callable[[Session, int], Work], leases: Path) -> None:
+        """``work_for``: makes the work for a sidecar that counts a runner as lost after so many seconds; ``leases``:
+        the directory of the files that say until when agents may run."""
+        self.sidecar_id = sidecar_id
+        self._server = server
+        self._work_for = work_for
+        self._leases = leases
+        self._instance = secrets.token_hex(8)
+        self.work: Work | None = None
+        self._lease: LeaseFile | None = None
+        self._background = Background()
+        self._giving_up = asyncio.Lock()
+        self.connected = asyncio.Event()
+        self.heard = time.monotonic()
+        self._failing = ""
+
+    def start(self) -> None:
+        self._background.start(self._attend(), f"orders of {self.sidecar_id or 'a sidecar'}")
+        self._background.start(self._report(), f"reports to {self.sidecar_id or 'a sidecar'}")
+
+    async def close(self, *, keep_agents: bool) -> None:
+        """Ends the attempts of the sidecar, and tells it, unless the next process is to continue with them."""
+        if self.work is not None:
+            await self.work.close(keep_agents=keep_agents)
+            if not keep_agents and self.connected.is_set():
+                with suppress(SidecarError):
+                    await self._report_once(self.work)
+        await self._background.end()
+
+    async def _attend(self) -> None:
+        backoff = Backoff()
+        while True:
+            instance = self._instance
+            request = pb.AttendRunnerRequest(
+                runner_id=self._server.offer.runner_id,
+                sidecar_id=self.sidecar_id,
+                instance=instance,
+                runner=self._server.offer,
+            )
+            try:
+                async with asyncio.timeout(_CONNECTION_SECONDS):
+                    orders: Any = self._server.stub.AttendRunner(request, metadata=self._server.metadata)
+                    async for order in orders:
+                        if order.HasField("welcome"):
+                            backoff = Backoff()
+                            await self._begin(order.welcome)
+                        elif self.work is not None:
+                            self.work.take(order)
+            except TimeoutError:
+                continue
+            except grpc.aio.AioRpcError as problem:
+                await self._failed(error_of(problem), instance)
+            except Exception:
+                # Whatever it is: a runner that is not connected loses its agents.
+                log.exception("an order could not be read")
+            self.connected.clear()
+            await asyncio.sleep(backoff.failed())
+
+    async def _begin(self, welcome: pb.RunnerWelcome) -> None:
+        self.sidecar_id, self.heard = welcome.sidecar_id, time.monotonic()
+        if self.work is None:
+            self._lease = LeaseFile(self._leases / self.sidecar_id, welcome.lost_after_seconds)
+            work = await asyncio.to_thread(self._work_for, self, welcome.lost_after_seconds)
+            work.recover()
+            self.work = work
+        self._server.welcomed(welcome)
+        self._server.heard_of(list(welcome.sidecar_ids))
+        self._failing = ""
+        self.connected.set()
+        log.info("connected", extra={"sidecar_id": self.sidecar_id})
+
+    async def _report(self) -> None:
+        while True:
+            await self.connected.wait()
+            assert self.work is not None
+            instance = self._instance
+            try:
+                await self._report_once(self.work)
+            except SidecarError as problem:
+                await self._failed(problem, instance)
+                await asyncio.sleep(_REPORT_SECONDS)
+                continue
+            await self._wait(self.work)
+
+    async def _wait(self, work: Work) -> None:
+        """Returns when there is something to report, or it is time to."""
+        until = time.monotonic() + _REPORT_SECONDS
+        while time.monotonic() < until and not await asyncio.to_thread(lambda: work.has_news):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await work.news.wait()
+                    break
+
+    async def _report_once(self, work: Work) -> None:
+        """Raises SidecarError."""
+        began = time.monotonic()
+        request = pb.ReportRunnerRequest(
+            runner_id=self._server.offer.runner_id,
+            sidecar_id=self.sidecar_id,
+            instance=self._instance,
+            running=self._server.running,
+        )
+        work.news.clear()
+        await asyncio.to_thread(work.report, request)
+        try:
+            call: Any = self._server.stub.ReportRunner(request, metadata=self._server.metadata, timeout=_CALL_SECONDS)
+            response: pb.ReportRunnerResponse = await call
+        except grpc.aio.AioRpcError as problem:
+            raise error_of(problem) from None
+        assert self._lease is not None
+        self._lease.renew(began, response.lease_seconds)
+        self.heard = time.monotonic()
+        work.reported(request, response)
+        self._server.heard_of(list(response.sidecar_ids))
+
+    async def read_commits(self, agent: Agent, have: Sequence[str]) -> bytes:
+        """Returns the pack of what an agent's worktree needs beyond ``have``. Raises SidecarError."""
+        request = pb.ReadCommitsRequest(
+            runner_id=self._server.offer.runner_id,
+            sidecar_id=self.sidecar_id,
+            agent_id=agent.agent_id,
+            attempt=agent.attempt,
+            have_commits=have,
+        )
+        parts: Any = self._server.stub.ReadCommits(request, metadata=self._server.metadata)
+        try:
+            return b"".join([part.pack async for part in parts])
+        except grpc.aio.AioRpcError as problem:
+            raise error_of(problem) from None
+
+    async def _failed(self, problem: SidecarError, instance: str) -> None:
+        """``instance``: as which the call was made."""
+        if problem.code == _GIVEN_UP and self.work is not None:
+            async with self._giving_up:
+                # Several calls may be told.
+                if instance == self._instance:
+                    log.error("%s has given this runner's agents up; they are ended", self.sidecar_id)
+                    await self.work.give_up()
+                    self._instance = secrets.token_hex(8)
+        elif problem.message != self._failing:
+            log.warning("cannot reach %s, retrying: %s", self.sidecar_id or "a sidecar", problem.message)
+            self._failing = problem.message

@@ -1,0 +1,323 @@
+"""The attempts that run here for one sidecar: its orders are carried out, and what happens is reported."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from cco_sidecar.core.background import Background
+from cco_sidecar.core.errors import SidecarError, not_found
+from cco_sidecar.joined.given import current
+from cco_sidecar.runners.launch import Launcher
+from cco_sidecar.runners.presets import Runner
+from cco_sidecar.runners.run import UNKNOWN, Exit, Run
+from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
+from orchestra.v1 import runner_service_pb2 as pb
+from orchestra.v1.agent_service_pb2 import Agent
+
+log = logging.getLogger(__name__)
+
+Key = tuple[str, int]
+ReadCommits = Callable[[Agent, Sequence[str]], Awaitable[bytes]]
+
+_OWNER_FILE = "sidecar"
+_PART_BYTES = 2**20
+_REPORT_BYTES = 4 * 2**20
+_RETRY_SECONDS = 1.0
+_WORKTREES_SECONDS = 20.0
+
+
+@dataclass(eq=False)
+class Held:
+    """An attempt that the sidecar has not told to forget. ``sent``: bytes of output that it has."""
+
+    key: Key
+    run: Run
+    starting: asyncio.Task[pb.RunnerAnswer] | None = None
+    sent: int = 0
+    end: Exit | None = None
+    stop: float | None = None
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def size(self) -> int:
+        try:
+            return self.run.output.stat().st_size
+        except OSError:
+            return 0
+
+
+class Work:
+    """Not thread-safe."""
+
+    def __init__(self, launcher: Launcher, storage: Path, sidecar_id: str, read_commits: ReadCommits) -> None:
+        """``read_commits``: returns the pack of what the sidecar has, and an agent's worktree needs, beyond some
+        commits."""
+        self._read_commits = read_commits
+        self._launcher = launcher
+        self._agents = storage / "agents"
+        self._sidecar_id = sidecar_id
+        self._held: dict[Key, Held] = {}
+        # Commits that are being read, by agent.
+        self._packs: dict[str, tuple[str, bytes]] = {}
+        self._worktrees_at = 0.0
+        self._answers: list[pb.RunnerAnswer] = []
+        self._background = Background()
+        self._closing = False
+        # Set when there is something to report.
+        self.news = asyncio.Event()
+
+    @property
+    def running(self) -> int:
+        return sum(held.end is None for held in self._held.values())
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def recover(self) -> None:
+        """Finds the attempts that an earlier process started for the sidecar."""
+        for file in self._agents.glob(f"*/*/{_OWNER_FILE}"):
+            if _text(file) != self._sidecar_id or not file.parent.name.isdecimal():
+                continue
+            agent = Agent(agent_id=file.parent.parent.name, attempt=int(file.parent.name))
+            held = Held((agent.agent_id, agent.attempt), self._launcher.run_of(agent))
+            held.run.adopt()
+            self._hold(held)
+            self._background.start(self._watch(held), f"watching {agent.agent_id}")
+
+    async def close(self, *, keep_agents: bool) -> None:
+        """Ends the attempts, unless the next process is to continue with them."""
+        self._closing = True
+        if not keep_agents:
+            for held in self._held.values():
+                held.run.stop(0.0)
+            await asyncio.gather(*(held.over.wait() for held in self._held.values()))
+        await self._background.end()
+
+    async def give_up(self) -> None:
+        """Ends all attempts: the sidecar has given them up."""
+        await self.close(keep_agents=False)
+        for held in list(self._held.values()):
+            await self._remove(held)
+        self._answers.clear()
+        self._closing = False
+
+    # -- orders ------------------------------------------------------------------------------------------
+
+    def take(self, order: pb.AttendRunnerResponse) -> None:
+        """Carries an order out, and answers it in the next report."""
+        if self._closing:
+            return
+        self._background.start(self._carry_out(order), f"order of {self._sidecar_id}")
+
+    async def _carry_out(self, order: pb.AttendRunnerResponse) -> None:
+        key = (order.agent_id, order.attempt)
+        held = self._held.get(key)
+        match order.WhichOneof("order"):
+            case "launch":
+                answer = await self._answer_of(self._launch(key, order.launch))
+            case "worktree":
+                answer = await self._answer_of(self._look(order.worktree))
+            case "stop" if held is not None:
+                held.stop = order.stop.grace_seconds
+                held.run.stop(held.stop)
+                return
+            case "renew" if held is not None:
+                if held.starting is not None:
+                    # It makes the directory.
+                    await asyncio.wait({held.starting})
+                await asyncio.to_thread(held.run.write_token, order.renew.jwt_token)
+                return
+            case "forget" if held is not None and held.end is not None:
+                await self._remove(held)
+                return
+            case _:
+                return
+        answer.order_id = order.order_id
+        self._answers.append(answer)
+        self.news.set()
+
+    async def _answer_of(self, work: Awaitable[pb.RunnerAnswer]) -> pb.RunnerAnswer:
+        try:
+            return await work
+        except SidecarError as problem:
+            return pb.RunnerAnswer(error_code=problem.code, error_message=problem.message)
+        except OSError as problem:
+            return pb.RunnerAnswer(error_code="AGT_001", error_message=problem.strerror or str(problem))
+        except Exception as problem:
+            log.exception("an order failed")
+            return pb.RunnerAnswer(error_code="INT_001", error_message=f"internal error: {type(problem).__name__}")
+
+    async def _launch(self, key: Key, order: pb.LaunchRun) -> pb.RunnerAnswer:
+        """Starts an attempt, once, however often the order comes. Raises SidecarError, OSError."""
+        held = self._held.get(key)
+        if held is None:
+            held = Held(key, self._launcher.run_of(order.agent))
+            held.starting = asyncio.create_task(self._start(held, order))
+            self._hold(held)
+        if held.starting is None:
+            return pb.RunnerAnswer(process_id=held.run.agent_pid)
+        try:
+            return await asyncio.shield(held.starting)
+        except (SidecarError, OSError):
+            await self._remove(held)
+            raise
+
+    async def _start(self, held: Held, order: pb.LaunchRun) -> pb.RunnerAnswer:
+        current.set(order)
+        agent = order.agent
+        await asyncio.to_thread(held.run.prepare)
+        owner = held.run.directory / _OWNER_FILE
+        await asyncio.to_thread(write_atomically, owner, self._sidecar_id.encode(), mode=PRIVATE_FILE)
+        runner = Runner.read(orjson.loads(order.preset))
+        launcher = self._launcher
+        if order.base:
+            await self._complete(agent, order.base)
+        launcher.sandbox.require()
+        pid = await launcher.spawn(
+            agent, order.request, runner, held.run, order.jwt_token, resuming=order.resuming, base=order.base or "HEAD"
+        )
+        if held.stop is not None:
+            held.run.stop(held.stop)
+        self._background.start(self._watch(held), f"watching {agent.agent_id}")
+        return pb.RunnerAnswer(process_id=pid, branch=agent.branch, worktree=agent.worktree)
+
+    async def _complete(self, agent: Agent, commit: str) -> None:
+        """Fetches the commit that a worktree starts from, unless it is here. Raises SidecarError."""
+        worktrees = self._launcher.worktrees
+        have = await asyncio.to_thread(worktrees.missing, agent.project_id, commit)
+        if have is not None:
+            pack = await self._read_commits(agent, have)
+            await asyncio.to_thread(worktrees.take, agent.project_id, pack, commit)
+        await asyncio.to_thread(worktrees.note_start, agent, commit)
+
+    async def _watch(self, held: Held) -> None:
+        while held.end is None:
+            try:
+                end = await held.run.ended()
+                held.end = _as_lost(end) if self._closing else end
+            except OSError as problem:
+                # For example, no descriptor is free.
+                log.warning("cannot check the run %s, retrying: %s", held.run.directory, problem)
+                await asyncio.sleep(_RETRY_SECONDS)
+        held.over.set()
+        self.news.set()
+
+    async def _look(self, asked: pb.AskWorktree) -> pb.RunnerAnswer:
+        """Raises SidecarError."""
+        agent, worktrees = asked.agent, self._launcher.worktrees
+        agent.runner_id = ""
+        match asked.action:
+            case pb.WORKTREE_ACTION_TIDY:
+                async with worktrees.lock(agent.agent_id):
+                    await worktrees.tidy(agent, asked.merged_commit)
+                return pb.RunnerAnswer(worktree=agent.worktree)
+            case pb.WORKTREE_ACTION_LIST_CHANGES:
+                found = await worktrees.changed_files(agent)
+                changes = pb.ChangedFiles(added=found.get("A"), modified=found.get("M"), deleted=found.get("D"))
+                return pb.RunnerAnswer(changes=changes)
+            case pb.WORKTREE_ACTION_DIFF:
+                diff, untracked = await worktrees.diff(agent, asked.max_bytes)
+                return pb.RunnerAnswer(diff=diff, untracked_files=untracked)
+            case pb.WORKTREE_ACTION_DISCARD:
+                async with worktrees.lock(agent.agent_id):
+                    await worktrees.discard(agent)
+                return pb.RunnerAnswer(worktree=agent.worktree)
+            case pb.WORKTREE_ACTION_READ_COMMITS:
+                return await asyncio.to_thread(self._commits, asked)
+        raise not_found("RUN_005", f"this version of the runner does not know the action {asked.action}")
+
+    def _commits(self, asked: pb.AskWorktree) -> pb.RunnerAnswer:
+        """Returns a part of the commits of a branch; all parts are of the same pack. Raises SidecarError."""
+        agent_id = asked.agent.agent_id
+        if asked.offset == 0 or agent_id not in self._packs:
+            self._packs[agent_id] = self._launcher.worktrees.commits(asked.agent, asked.have_commits)
+        tip, pack = self._packs[agent_id]
+        part = pack[asked.offset : asked.offset + asked.max_bytes]
+        if asked.offset + len(part) >= len(pack):
+            del self._packs[agent_id]
+        return pb.RunnerAnswer(tip_commit=tip, pack=part, pack_bytes=len(pack))
+
+    # -- reports -----------------------------------------------------------------------------------------
+
+    def report(self, request: pb.ReportRunnerRequest) -> None:
+        """Adds what the sidecar does not know yet. Blocks on files."""
+        request.answers.extend(self._answers)
+        if time.monotonic() >= self._worktrees_at:
+            self._worktrees_at = time.monotonic() + _WORKTREES_SECONDS
+            request.worktrees.extend(self._launcher.worktrees.there_are())
+        left = _REPORT_BYTES
+        for held in list(self._held.values()):
+            # Before the output is read: what was written until the end is complete.
+            end, size = held.end, held.size
+            known = request.runs.add(agent_id=held.key[0], attempt=held.key[1], output_bytes=size)
+            if end is not None:
+                known.end.CopyFrom(_message(end))
+            for data in self._parts(held, size, left):
+                request.outputs.add(agent_id=held.key[0], attempt=held.key[1], offset=held.sent, data=data)
+                left -= len(data)
+
+    @staticmethod
+    def _parts(held: Held, size: int, left: int) -> Iterator[bytes]:
+        wanted = min(size - held.sent, _PART_BYTES, left)
+        if wanted > 0:
+            try:
+                with open(held.run.output, "rb") as file:
+                    file.seek(held.sent)
+                    yield file.read(wanted)
+            except OSError as problem:
+                log.warning("cannot read the output %s: %s", held.run.output, problem)
+
+    def reported(self, request: pb.ReportRunnerRequest, response: pb.ReportRunnerResponse) -> None:
+        """Notes what the sidecar has."""
+        del self._answers[: len(request.answers)]
+        for stored in response.stored:
+            held = self._held.get((stored.agent_id, stored.attempt))
+            if held is not None:
+                held.sent = stored.output_bytes
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something that the sidecar does not know. Blocks on files."""
+        return bool(self._answers) or any(held.size > held.sent for held in self._held.values())
+
+    # -- what is held ------------------------------------------------------------------------------------
+
+    def _hold(self, held: Held) -> None:
+        self._held[held.key] = held
+
+    async def _remove(self, held: Held) -> None:
+        self._held.pop(held.key, None)
+        held.over.set()
+        await asyncio.to_thread(held.run.remove)
+        with_others = held.run.directory.parent
+        if not any(key[0] == held.key[0] for key in self._held):
+            await asyncio.to_thread(shutil.rmtree, with_others, True)
+
+
+def sidecars_with_runs(storage: Path) -> set[str]:
+    """Returns the IDs of the sidecars whose attempts an earlier process left here."""
+    return {_text(file) for file in (storage / "agents").glob(f"*/*/{_OWNER_FILE}")} - {""}
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _message(end: Exit) -> pb.RunEnd:
+    return pb.RunEnd(**{name: value for name, value in end._asdict().items() if value is not None})
+
+
+def _as_lost(end: Exit) -> Exit:
+    """Returns the end of an attempt that was ended because the runner stops, so that another may follow elsewhere."""
+    return UNKNOWN if end.stopped else end

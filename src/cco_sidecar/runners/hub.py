@@ -1,0 +1,286 @@
+"""The runners that are connected to this sidecar: what they offer, what they are told, and what they report."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from cco_sidecar.core import ids
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.errors import Kind, SidecarError, conflict, spawn_failed, unavailable
+from cco_sidecar.runners.remote import RemoteRun
+from orchestra.v1 import runner_service_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+# A connection that was silent for so long may be replaced by one of another process.
+_SILENT_SECONDS = 10.0
+# More than a shim writes beyond its own limit.
+_MAX_OUTPUT_BYTES = 2**30
+_MAX_ORDERS = 10_000
+# The code of the error for a runner that is silent.
+LOST = "RUN_004"
+
+Monotonic = Callable[[], float]
+
+
+class Station:
+    """A runner as it is known here, connected or not. Implements Place."""
+
+    def __init__(self, runner_id: str, hub: Hub) -> None:
+        self.runner_id = runner_id
+        self._hub = hub
+        self._loop, self._now = asyncio.get_running_loop(), hub.now
+        self.offer = pb.Runner(runner_id=runner_id)
+        self.instance = ""
+        self.heard = self._now()
+        # Since it connected: from then on its agents have a lease.
+        self.reported = False
+        # How many agents run there for other sidecars, as it last reported.
+        self.others = 0
+        # IDs of the agents that have a worktree there.
+        self.worktrees: tuple[str, ...] = ()
+        self.runs: dict[tuple[str, int], RemoteRun] = {}
+        self._orders: asyncio.Queue[pb.AttendRunnerResponse | None] | None = None
+        self._unanswered: dict[str, tuple[pb.AttendRunnerResponse, asyncio.Future[pb.RunnerAnswer]]] = {}
+
+    @property
+    def connected(self) -> bool:
+        return self._orders is not None
+
+    @property
+    def usable(self) -> bool:
+        """Whether agents can be started there now."""
+        return self.connected and self.reported and self._now() - self.heard < _SILENT_SECONDS
+
+    @property
+    def running(self) -> int:
+        """How many agents run there, for all sidecars."""
+        return self.others + len(self.runs)
+
+    @property
+    def has_slot(self) -> bool:
+        return not self.offer.capacity or self.running < self.offer.capacity
+
+    @property
+    def load(self) -> float:
+        """The share of its capacity that is used, 0 to 1."""
+        return self.running / (self.offer.capacity or 1000)
+
+    def watch(self, run: RemoteRun) -> None:
+        self.runs[run.key] = run
+
+    def is_lost(self) -> bool:
+        if self._now() - self.heard <= self._hub.lost_after:
+            return False
+        if self.instance:
+            # From now on, what it says, or was told, does not count any more.
+            self._hub.given_up.add(self.instance)
+            self.instance = ""
+            if self._orders is not None:
+                self._orders.put_nowait(None)
+        return True
+
+    def forget(self, key: tuple[str, int]) -> None:
+        def forget() -> None:
+            if self.runs.pop(key, None) is not None:
+                self._post(pb.AttendRunnerResponse(agent_id=key[0], attempt=key[1], forget=pb.ForgetRun()))
+                self._hub.changed()
+
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(forget)
+
+    def starts(self, key: tuple[str, int]) -> bool:
+        """Whether an attempt is being started, so that the runner need not know it yet."""
+        return any((order.agent_id, order.attempt) == key for order, _ in self._unanswered.values())
+
+    def post(self, order: pb.AttendRunnerResponse) -> None:
+        # From any thread, and perhaps after the loop has ended.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._post, order)
+
+    def _post(self, order: pb.AttendRunnerResponse) -> None:
+        if self._orders is not None and self._orders.qsize() < _MAX_ORDERS:
+            self._orders.put_nowait(order)
+
+    async def ask(self, order: pb.AttendRunnerResponse) -> pb.RunnerAnswer:
+        """Sends an order and returns its answer, however often the connection is interrupted. Raises SidecarError: the
+        error of the answer, or RUN_004 if the runner is lost."""
+        order.order_id = ids.sortable("order")
+        answer = self._loop.create_future()
+        self._unanswered[order.order_id] = (order, answer)
+        try:
+            self._post(order)
+            while not answer.done():
+                if self.is_lost():
+                    raise lost(self.runner_id)
+                await asyncio.wait({answer}, timeout=1.0)
+            answered: pb.RunnerAnswer = answer.result()
+        finally:
+            del self._unanswered[order.order_id]
+        if answered.error_message:
+            raise spawn_failed(f"runner {self.runner_id}: {answered.error_message}")
+        return answered
+
+    def answer(self, given: pb.RunnerAnswer) -> None:
+        _, answer = self._unanswered.get(given.order_id, (None, None))
+        if answer is not None and not answer.done():
+            answer.set_result(given)
+
+    async def orders(self, welcome: pb.AttendRunnerResponse) -> AsyncIterator[pb.AttendRunnerResponse]:
+        """Yields what the runner has to do, from what it may have missed on, until another connection takes over."""
+        former, own = self._orders, asyncio.Queue[pb.AttendRunnerResponse | None]()
+        self._orders = own
+        if former is not None:
+            former.put_nowait(None)
+        missed = [order for order, _ in self._unanswered.values()]
+        missed += [order for run in self.runs.values() for order in run.pending()]
+        for each in missed:
+            own.put_nowait(each)
+        try:
+            yield welcome
+            while (order := await own.get()) is not None:
+                yield order
+        finally:
+            if self._orders is own:
+                self._orders = None
+
+
+class Hub:
+    """``stations``: by runner; ``changed``: called when agents may be started that could not before. Not
+    thread-safe."""
+
+    def __init__(
+        self, lost_after: float, silent: Callable[[], float], clock: Clock, now: Monotonic = time.monotonic
+    ) -> None:
+        """``lost_after``: seconds after which a runner that is silent is lost; ``silent``: for how many this sidecar
+        gave no sign of life to the others."""
+        self.lost_after = lost_after
+        self.now = now
+        self._silent = silent
+        self._clock = clock
+        self.stations: dict[str, Station] = {}
+        # Processes of runners whose agents were given up.
+        self.given_up: set[str] = set()
+        self.changed: Callable[[], None] = lambda: None
+
+    def station(self, runner_id: str) -> Station:
+        """Returns what is known of a runner, which may not have connected since the start."""
+        if runner_id not in self.stations:
+            self.stations[runner_id] = Station(runner_id, self)
+        return self.stations[runner_id]
+
+    def run_at(self, directory: Path, agent_id: str, attempt: int, runner_id: str) -> RemoteRun:
+        """Returns the run of an attempt at a runner; the same one each time, until it is forgotten."""
+        station = self.station(runner_id)
+        run = station.runs.get((agent_id, attempt))
+        return run if run is not None else RemoteRun(directory, agent_id, attempt, station)
+
+    def listed(self) -> Sequence[pb.Runner]:
+        """Returns all runners that are connected, or were and are not lost, by ID."""
+        return [_shown(each) for _, each in sorted(self.stations.items()) if each.instance and not each.is_lost()]
+
+    def attend(self, request: pb.AttendRunnerRequest) -> Station:
+        """Connects a runner. Raises SidecarError: RUN_001 if another process has its ID, RUN_002 if its agents were
+        given up."""
+        self._require_current(request.instance)
+        station = self.station(request.runner_id)
+        station.is_lost()
+        silent = self.now() - station.heard
+        if station.connected and silent < _SILENT_SECONDS and station.instance not in ("", request.instance):
+            raise conflict(
+                "RUN_001",
+                f"another runner is connected as '{request.runner_id}' from {station.offer.host}; give each its own ID",
+            )
+        station.instance, station.heard = request.instance, self.now()
+        station.offer = request.runner
+        station.offer.runner_id = request.runner_id
+        log.info("runner connected", extra={"runner_id": request.runner_id, "host": request.runner.host})
+        station.reported = False
+        return station
+
+    async def report(self, request: pb.ReportRunnerRequest) -> pb.ReportRunnerResponse:
+        """Stores what happened at a runner. Raises SidecarError: RUN_002, RUN_003 if it is not connected, STR_001."""
+        self._require_current(request.instance)
+        station = self.station(request.runner_id)
+        if station.is_lost() or station.instance != request.instance or not station.connected:
+            raise unavailable("RUN_003", f"runner '{request.runner_id}' is not connected here; attend first")
+        station.heard = self.now()
+        had_slot, station.reported = station.usable and station.has_slot, True
+        station.others = max(0, request.running - sum(not each.HasField("end") for each in request.runs))
+        if request.worktrees:
+            station.worktrees = tuple(request.worktrees)
+        station.offer.reported_at.CopyFrom(self._clock.timestamp())
+        try:
+            stored = await asyncio.to_thread(_store, station, request)
+        except OSError as problem:
+            text = f"the output of a run cannot be stored: {problem.strerror}"
+            raise SidecarError(Kind.INTERNAL, "STR_001", text) from problem
+        known = {(each.agent_id, each.attempt): each for each in request.runs}
+        # Before the answers: what they start is not in this report.
+        gone = [run for key, run in station.runs.items() if key not in known and not station.starts(key)]
+        for answer in request.answers:
+            station.answer(answer)
+        for run in gone:
+            run.set_over()
+        for key, there in known.items():
+            ours = station.runs.get(key)
+            if ours is not None and there.HasField("end") and ours.stored >= there.output_bytes:
+                ours.set_over()
+            elif ours is None and not station.starts(key):
+                _end(station, there)
+        if station.has_slot and not had_slot:
+            self.changed()
+        # Others take this sidecar's agents over so long after its last sign of life.
+        lease = max(0.0, self.lost_after - self._silent())
+        return pb.ReportRunnerResponse(stored=stored, lease_seconds=lease)
+
+    def _require_current(self, instance: str) -> None:
+        """Raises SidecarError (RUN_002)."""
+        if instance in self.given_up:
+            raise conflict(
+                "RUN_002", "the runner was silent for too long, and its agents were given up; end them and join again"
+            )
+
+
+def lost(runner_id: str) -> SidecarError:
+    """Returns the error for a runner that is silent."""
+    return unavailable(LOST, f"runner {runner_id} is not connected")
+
+
+def _store(station: Station, request: pb.ReportRunnerRequest) -> list[pb.RunAtRunner]:
+    """Stores output and ends, and returns how much of each run is here. Blocks. Raises OSError."""
+    for part in request.outputs:
+        run = station.runs.get((part.agent_id, part.attempt))
+        if run is not None and run.stored < _MAX_OUTPUT_BYTES:
+            run.append(part.offset, part.data)
+    stored = []
+    for there in request.runs:
+        run = station.runs.get((there.agent_id, there.attempt))
+        if run is None:
+            continue
+        if there.HasField("end") and run.stored >= there.output_bytes:
+            run.finish(there.end)
+        stored.append(pb.RunAtRunner(agent_id=there.agent_id, attempt=there.attempt, output_bytes=run.stored))
+    return stored
+
+
+def _end(station: Station, there: pb.RunAtRunner) -> None:
+    """Ends an attempt that nobody knows here."""
+    order = pb.AttendRunnerResponse(agent_id=there.agent_id, attempt=there.attempt)
+    if there.HasField("end"):
+        order.forget.SetInParent()
+    else:
+        order.stop.grace_seconds = 0.0
+    station.post(order)
+
+
+def _shown(station: Station) -> pb.Runner:
+    shown = pb.Runner()
+    shown.CopyFrom(station.offer)
+    shown.running, shown.connected = station.running, station.connected and station.reported
+    return shown

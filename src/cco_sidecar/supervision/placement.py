@@ -1,0 +1,68 @@
+"""Where an agent runs: on this machine, or at a runner that has the tags it needs, and the most free slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cco_sidecar.runners.hub import Hub, Station
+from cco_sidecar.supervision.active import ActiveAgent
+
+HERE = ""
+
+
+class Placement:
+    """``max_concurrent``: agents on this machine; 0 means no limit."""
+
+    def __init__(self, hub: Hub, max_concurrent: int) -> None:
+        self._hub = hub
+        self.max_concurrent = max_concurrent
+
+    def next(self, waiting: Iterable[ActiveAgent], here: int) -> tuple[ActiveAgent, str] | None:
+        """Returns the first agent that can start, and where; None if none can. ``here``: how many agents run on this
+        machine."""
+        for active in waiting:
+            place = self._choose(active, here)
+            if place is not None:
+                return active, place
+            if not any(station.usable for station in self._hub.stations.values()):
+                # All wait for this machine.
+                break
+        return None
+
+    def _choose(self, active: ActiveAgent, here: int) -> str | None:
+        """Returns the ID of a runner, HERE, or None while no place has a free slot."""
+        agent = active.record
+        if agent.worktree and not self._is_gone(agent.runner_id):
+            # Its work is there, and nowhere else.
+            places = {agent.runner_id: 0.0} if self._has_slot(agent.runner_id, here) else {}
+        else:
+            stations = [each for each in self._hub.stations.values() if self._suits(each, active)]
+            places = {each.runner_id: each.load for each in stations if each.has_slot}
+            if not wanted(active) and self._has_slot(HERE, here):
+                places[HERE] = here / (self.max_concurrent or 1000)
+        # In case of doubt on this machine, then in the order of IDs.
+        return min(places, key=lambda place: (places[place], place), default=None)
+
+    def _has_slot(self, place: str, here: int) -> bool:
+        if place == HERE:
+            return not self.max_concurrent or here < self.max_concurrent
+        station = self._hub.stations.get(place)
+        return station is not None and station.usable and station.has_slot
+
+    def _is_gone(self, place: str) -> bool:
+        return place != HERE and self._hub.station(place).is_lost()
+
+    @staticmethod
+    def _suits(station: Station, active: ActiveAgent) -> bool:
+        offer, agent = station.offer, active.record
+        return (
+            station.usable
+            and wanted(active) <= {*offer.tags, offer.runner_id}
+            and (not offer.agent_types or agent.agent_type in offer.agent_types)
+            and (not offer.project_ids or agent.project_id in offer.project_ids)
+        )
+
+
+def wanted(active: ActiveAgent) -> set[str]:
+    """Returns the tags that an agent's machine must have."""
+    return {*active.request.runner_tags, *active.runner.tags}
