@@ -63,7 +63,7 @@ def _line(runner: pb.Runner) -> str:
 @click.option("--tag", "tags", multiple=True, help="What distinguishes it, such as gpu. Can be given several times.")
 @click.option("--type", "agent_types", multiple=True, help="An agent type that it runs.  [default: all]")
 @click.option("--capacity", type=click.IntRange(min=0), default=os.cpu_count() or 1, show_default=True, help="Agents.")
-@click.option("--project", "projects", multiple=True, metavar="[ID=]PATH", help="A repository.  [default: .]")
+@click.option("--project", "projects", multiple=True, metavar="[ID=]PATH|URL", help="A repository.  [default: .]")
 @click.option("--storage", type=click.Path(path_type=Path), help=f"Storage directory.  [default: {_STORAGE}]")
 @click.option("--port", type=click.IntRange(0, 65534), default=0, help="Port for its agents.  [default: any]")
 @click.option("--ca", "ca_file", metavar="FILE", help="CA of the sidecar's certificate.  [default: the system's]")
@@ -100,7 +100,7 @@ def join(
         "port": port,
         "grpc_port": port + 1 if port else 0,
     }
-    flags["project_root"] = named.pop("", None) or next(iter(named.values()), None) or str(Path.cwd())
+    flags["project_root"] = named.pop("", None) or str(Path.cwd())
     settings = settings_of(ctx, service=False, **flags, projects=named or None)
     joining = Joining(
         url=url,

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from google.protobuf.message import Message
 
 from cco_sidecar.core import documents
+from cco_sidecar.core.git_projects import GitProject, git_project, is_url
 from cco_sidecar.core.hosts import AllowedHosts
 from cco_sidecar.core.ids import is_id
 
@@ -246,12 +247,19 @@ def branch_prefix(value: Any) -> str:
     return given
 
 
-def projects(value: Any) -> Mapping[str, Path]:
+def projects(value: Any) -> Mapping[str, Path | GitProject]:
     if isinstance(value, str):
         value = _json(value)
     if not isinstance(value, dict):
-        raise ValueError("expected an object of project ids and directories")
-    return {name(key): directory(path) for key, path in value.items()}
+        raise ValueError("expected an object of project ids and directories or URLs")
+    found = {}
+    for key, given in value.items():
+        remote = isinstance(given, dict | GitProject) or (isinstance(given, str) and (is_url(given) or "::" in given))
+        try:
+            found[name(key)] = git_project(given) if remote else directory(given)
+        except ValueError as problem:
+            raise ValueError(f"{key}: {problem}") from problem
+    return found
 
 
 def _json(text: str) -> Any:

@@ -17,6 +17,7 @@ from cco_sidecar.core.declared import boolean as _boolean
 from cco_sidecar.core.declared import integer as _integer
 from cco_sidecar.core.declared import optional_path as _path
 from cco_sidecar.core.declared import setting as _setting
+from cco_sidecar.core.git_projects import GitProject
 from cco_sidecar.core.hosts import authority
 from orchestra.v1.config_pb2 import HandoverConfig, RateLimitConfig, RunnerConfig
 
@@ -28,6 +29,12 @@ _DAY = 86_400
 
 
 _STRINGS = {"type": "array", "items": {"type": "string"}}
+_GIT_PROJECT = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("url", "branch", "credential")},
+    "required": ["url"],
+    "additionalProperties": False,
+}
 _MAX_MB = 1024 * 1024
 
 
@@ -143,13 +150,20 @@ class Settings:
     default_project: str = _setting(
         "default", converters.name, "Project of calls that name none", file="sidecar.default_project"
     )
-    projects: Mapping[str, Path] = _setting(
+    projects: Mapping[str, Path | GitProject] = _setting(
         dict,
         converters.projects,
-        "Project ids and their directories",
+        "Project ids and their directories, or the URLs of their repositories; see below",
         file="projects",
         shown="none: every project is the one at project_root",
-        schema={"type": "object", "additionalProperties": {"type": "string"}},
+        schema={"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, _GIT_PROJECT]}},
+    )
+    refresh_projects: int = _integer(
+        60,
+        5,
+        _DAY,
+        "Seconds after which projects that are named by a URL are brought up to date",
+        file="sidecar.refresh_projects_seconds",
     )
     cache_size_mb: int = _integer(
         1024, 1, _MAX_MB, "Context cache, in MB", file="sidecar.cache_size_mb", flag="--cache-size-mb"
@@ -359,6 +373,14 @@ class Settings:
     def shares(self) -> bool:
         """Whether other sidecars may use the same records and events."""
         return self.database_url is not None and self.bus_url is not None
+
+    @property
+    def project_directories(self) -> Mapping[str, Path]:
+        """Where the projects are; those with a URL in the storage directory."""
+        return {
+            name: self.storage / "projects" / name if isinstance(place, GitProject) else place
+            for name, place in self.projects.items()
+        }
 
     @property
     def url(self) -> str:

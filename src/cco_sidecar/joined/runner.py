@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import os
 import socket
 import ssl
 import time
@@ -20,7 +21,7 @@ from cco_sidecar.client.connection import OPTIONS, claims_of
 from cco_sidecar.client.discovery import channel_options, find, require_safe
 from cco_sidecar.client.tls import Tls
 from cco_sidecar.core.background import Background
-from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.errors import SettingsError, not_found
 from cco_sidecar.core.principal import RUN_AGENTS
 from cco_sidecar.core.projects import Projects
 from cco_sidecar.core.settings import Settings
@@ -28,6 +29,7 @@ from cco_sidecar.joined.forwarder import Destination, Forwarder
 from cco_sidecar.joined.given import Given
 from cco_sidecar.joined.session import Session
 from cco_sidecar.joined.work import Work, sidecars_with_runs
+from cco_sidecar.repository.mirrors import Mirrors
 from cco_sidecar.runners.launch import Launcher
 from cco_sidecar.runners.orphans import Orphans
 from cco_sidecar.runners.shim import become_subreaper
@@ -95,6 +97,9 @@ class JoinedRunner:
         self._sessions: dict[str, Session] = {}
         self._background = Background()
         self._given = Given()
+        self._projects = Projects(settings)
+        every = settings.refresh_projects
+        self._mirrors = Mirrors(self._projects, settings.storage / "git", every, _secret)
 
     @staticmethod
     def _forwarders(joining: Joining, grpc_address: str) -> tuple[Forwarder, Forwarder]:
@@ -150,6 +155,7 @@ class JoinedRunner:
         for sidecar_id in sidecars_with_runs(self._storage) or {""}:
             self._connect(sidecar_id)
         self._background.start(self._reap(), "orphans")
+        self._mirrors.start()
 
     async def joined(self) -> str:
         """Waits for the first connection, and returns the ID of the sidecar."""
@@ -162,7 +168,7 @@ class JoinedRunner:
     async def stop(self, *, keep_agents: bool) -> None:
         """Ends the agents, unless the next process is to continue with them."""
         await asyncio.gather(*(session.close(keep_agents=keep_agents) for session in self._sessions.values()))
-        await self._background.end()
+        await asyncio.gather(self._background.end(), self._mirrors.close())
         self._rest.close()
         self._grpc.close()
         await self._channel.close()
@@ -176,7 +182,7 @@ class JoinedRunner:
         sidecar_id = session.sidecar_id
         settings = dataclasses.replace(self._settings, cluster_lost_after=lost_after)
         given = self._given
-        launcher = Launcher(given, Projects(settings), given, given, given, settings, lease=self._leases / sidecar_id)
+        launcher = Launcher(given, self._projects, given, given, given, settings, lease=self._leases / sidecar_id)
         return Work(launcher, self._storage, sidecar_id, session.read_commits)
 
     async def _reap(self) -> None:
@@ -184,6 +190,13 @@ class JoinedRunner:
         while True:
             await asyncio.sleep(_ORPHANS_SECONDS)
             await asyncio.to_thread(orphans.reap)
+
+
+async def _secret(name: str) -> str:
+    """Returns a variable of the environment: a runner has no vault. Raises SidecarError (CRD_001)."""
+    if name not in os.environ:
+        raise not_found("CRD_001", f"credential '{name}' not found: on a runner, set the variable {name}")
+    return os.environ[name]
 
 
 def _checked(token: str) -> str:

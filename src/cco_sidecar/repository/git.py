@@ -67,6 +67,11 @@ _OF_REPOSITORY = frozenset(
 )
 # Keys used from the user's own configuration. It is trusted, but only these matter for reading.
 _OF_PERSON = frozenset({"core.autocrlf", "core.eol", "core.excludesfile", "core.precomposeunicode"})
+# What git and ssh need to reach a remote: proxies, the agent that has the keys, certificates.
+_FOR_REMOTES = (
+    *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+    *("SSH_AUTH_SOCK", "SSL_CERT_FILE", "GIT_SSL_CAINFO", "USER", "LOGNAME"),
+)
 _LINKED = ("refs", "packed-refs", "reftable", "logs", "shallow", "worktrees")
 
 
@@ -76,6 +81,24 @@ class Done(NamedTuple):
     code: int
     output: bytes
     said: str
+
+
+class Remote(NamedTuple):
+    """What git may do to reach a remote. ``protocol``: see GIT_ALLOW_PROTOCOL (git(1)); ``configuration``: for this
+    command only."""
+
+    protocol: str
+    configuration: Mapping[str, str]
+
+    def environment(self) -> dict[str, str]:
+        """Returns variables that no other user can see, unlike arguments."""
+        pairs = list(self.configuration.items())
+        found = {"GIT_ALLOW_PROTOCOL": self.protocol, "GIT_CONFIG_COUNT": str(len(pairs))}
+        for number, (key, value) in enumerate(pairs):
+            found |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        # Nobody is there to answer.
+        found["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes"
+        return found | {name: os.environ[name] for name in _FOR_REMOTES if name in os.environ}
 
 
 class GitRepository:
@@ -109,10 +132,15 @@ class GitRepository:
         return self.layout
 
     def run(
-        self, *arguments: str, given: bytes = b"", timeout: float = TIMEOUT_SECONDS, cut_at: int | None = None
+        self,
+        *arguments: str,
+        given: bytes = b"",
+        timeout: float = TIMEOUT_SECONDS,
+        cut_at: int | None = None,
+        remote: Remote | None = None,
     ) -> Done:
         """Runs a git command in ``root``; ``given`` is its stdin, ``timeout`` is in seconds. With ``cut_at``, at most
-        so many bytes of its output are read.
+        so many bytes of its output are read. ``remote``: what it may reach; nothing unless it is given.
 
         Raises GitFailed if git is missing, times out or prints too much, or if the repository changes while it runs.
         """
@@ -123,6 +151,8 @@ class GitRepository:
             "GIT_INDEX_FILE": str(self.layout.git_dir / "index"),
             "GIT_OBJECT_DIRECTORY": str(self.layout.common_dir / "objects"),
         }
+        if remote is not None:
+            environment |= remote.environment()
         if not self._foreign:
             return _run(arguments, self.root, environment, timeout, self.layout, given, cut_at)
         until = time.monotonic() + timeout
@@ -177,6 +207,8 @@ class GitRepository:
         }
         # Otherwise git would read .mailmap from the working tree, and `git diff` would rewrite the index.
         kept = {"log.mailmap": "false", "diff.autorefreshindex": "false"}
+        # A repository may have no directory for logs, where the shadow's would lead.
+        kept |= {"core.logallrefupdates": "false"}
         kept |= {key: value for key, value in _of_person().items() if key in _OF_PERSON}
         ignored_by = [own.get("core.excludesfile", ""), kept.get("core.excludesfile", "")]
         self.outside = (
@@ -289,6 +321,12 @@ def forget(root: Path, scratch: Path) -> None:
 
 def _shadow_of(root: Path, scratch: Path) -> Path:
     return scratch / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+
+
+def ask(arguments: Sequence[str], remote: Remote | None = None) -> Done:
+    """Runs a git command outside of any repository. Raises GitFailed."""
+    environment = _environment() | {"GIT_CEILING_DIRECTORIES": "/"} | (remote.environment() if remote else {})
+    return _run(arguments, Path("/"), environment, TIMEOUT_SECONDS, None)
 
 
 @cache

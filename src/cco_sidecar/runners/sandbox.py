@@ -112,7 +112,7 @@ class Sandbox:
             yield path
         yield from sorted(Path("/etc/systemd/system").glob(_UNITS))
         yield from _sockets()[0]
-        for project in self._settings.projects.values():
+        for project in self._settings.project_directories.values():
             if not project.is_relative_to(root) and not root.is_relative_to(project):
                 yield project
 

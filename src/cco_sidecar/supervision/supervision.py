@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from cco_sidecar.auth.tokens import Tokens
@@ -13,6 +14,7 @@ from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.core.projects import Projects
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.core.tracing import Tracer
+from cco_sidecar.repository.mirrors import Mirrors
 from cco_sidecar.runners.hub import Hub
 from cco_sidecar.runners.launch import Launcher
 from cco_sidecar.runners.needs import ContextSource, CredentialSource
@@ -99,6 +101,13 @@ class Supervision:
             shared=cluster.shared,
         )
         self._background = Background()
+        self._credentials = credentials
+        scratch = settings.storage / "git"
+        self._mirrors = Mirrors(projects, scratch, settings.refresh_projects, self._secret)
+
+    async def _secret(self, name: str) -> str:
+        """Raises SidecarError: CRD_001, CRD_002."""
+        return (await self._credentials.values([name]))[name]
 
     async def recover(self) -> None:
         """Takes over the agents of an earlier sidecar. Must run before the transports open. Raises SidecarError."""
@@ -112,6 +121,7 @@ class Supervision:
     def start(self) -> None:
         """Starts the queued agents and the periodic maintenance."""
         self.supervisor.start()
+        self._mirrors.start()
         self._background.start(self._maintenance.run(), "maintenance")
         self._background.start(self._catalogue.watch(), "blueprints")
 
@@ -131,5 +141,5 @@ class Supervision:
 
     async def close(self, *, keep_agents: bool) -> None:
         """Stops maintenance, and stops the agents unless ``keep_agents``."""
-        await self._background.end()
+        await asyncio.gather(self._background.end(), self._mirrors.close())
         await self.supervisor.close(keep_agents=keep_agents)

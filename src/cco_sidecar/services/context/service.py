@@ -100,7 +100,9 @@ class ContextService:
         self._cache: ByteLru[Key, Cached] = ByteLru(int(size * _CONTEXT_SHARE))
         self._queue = Queue()
         text_bytes = int(size * (1 - _CONTEXT_SHARE))
-        self._workers = Workers(self._queue.descriptor, settings.storage, text_bytes, list(settings.projects.values()))
+        self._workers = Workers(
+            self._queue.descriptor, settings.storage, text_bytes, list(settings.project_directories.values())
+        )
         architects = [each.type for each in types.values() if each.architect] if settings.project_decisions else []
         outputs = PreviousOutputs(stores.results, bus, self._merge, architects)
         self._materials = Materials(outputs, NamedDocuments(stores.documents), stores.knowledge)
