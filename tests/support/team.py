@@ -29,12 +29,17 @@ class Team:
         self.sections = sections
         self.running: list[SidecarProcess] = []
 
-    def start(self, name: str, *options: str, secret: str = SECRET, **sections: Any) -> SidecarProcess:
-        """Starts a sidecar, or starts it again on its storage directory. Raises RuntimeError if it does not start."""
+    def start(
+        self, name: str, *options: str, secret: str = SECRET, python_path: str = "", **sections: Any
+    ) -> SidecarProcess:
+        """Starts a sidecar, or starts it again on its storage directory; ``python_path``: where another version is.
+        Raises RuntimeError if it does not start."""
         home = self.directory / name
         home.mkdir(exist_ok=True)
         config = written(home / "config.json", **(self.sections | sections))
         environment = self.environment | {"CCO_SIDECAR_JWT_SECRET": secret}
+        if python_path:
+            environment["PYTHONPATH"] = python_path
         made = SidecarProcess(home / "storage", self.root, *options, environment=environment, config=config)
         self.running.append(made)
         return made

@@ -1,0 +1,90 @@
+"""One runner for two sidecars, through the address of one of them."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.runners import RunnerProcess, agent, ended, output, spawn, usable
+from tests.support.sidecars import until
+from tests.support.team import Team, cluster_of, id_of
+
+from cco_sidecar.testing.process import SidecarProcess
+
+pytestmark = pytest.mark.cluster
+
+LOST_AFTER = 20
+_TICKS = 'while :; do read -r up _ < /proc/uptime; echo "$AGENT_ATTEMPT $up" >> "$TASK_FILE"; sleep 0.1; done'
+
+
+@pytest.fixture
+def team(tmp_path: Path, root: Path, postgres_url: str, nats_url: str) -> Iterator[Team]:
+    ticking = {"command": ["sh", "-c", _TICKS], "retry": {"attempts": 3, "backoff_seconds": 0}}
+    sections = {"agents": {"runners": {"default": ticking}}, "cluster": {"lost_after_seconds": LOST_AFTER}}
+    made = Team(tmp_path, root, postgres_url, nats_url, **sections)
+    made.start("one")
+    made.start("two")
+    until(lambda: all(len(cluster_of(each)["members"]) == 2 for each in made.running), "both to know each other")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def runner(team: Team, root: Path) -> Iterator[RunnerProcess]:
+    made = RunnerProcess.of(team.directory / "far", team.running[0], "far", "--project", str(root), "--capacity", "10")
+    until(lambda: all(usable(each, "far") for each in team.running), "the connection with both")
+    yield made
+    made.end(signal.SIGKILL)
+
+
+def test_either_sidecar_starts_agents_there_and_either_shows_them(team: Team, runner: RunnerProcess) -> None:
+    one, two = team.running
+    for sidecar, other in ((one, two), (two, one)):
+        agent_id = spawn(sidecar, ["echo", "from afar"], "far")
+        found = ended(other, agent_id)
+        assert (found["status"], found["sidecar_id"], found["runner_id"]) == ("completed", id_of(sidecar), "far")
+        assert output(sidecar, agent_id) == "from afar\n"
+        logs = other.request("GET", f"/api/agents/{agent_id}/logs", other.operator).text
+        assert "from afar" in logs
+    agent_id = spawn(two, ["sleep", "600"], "far")
+    answer = one.request("DELETE", f"/api/agents/{agent_id}?force=true", one.operator)
+    assert answer.json()["status"] == "stopped"
+
+
+def lives(said: Path) -> dict[str, tuple[float, float]]:
+    found: dict[str, list[float]] = {}
+    for line in said.read_text().splitlines() if said.exists() else ():
+        attempt, _, at = line.partition(" ")
+        found.setdefault(attempt, []).append(float(at))
+    return {attempt: (min(times), max(times)) for attempt, times in sorted(found.items())}
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_agents_of_a_sidecar_that_is_lost_are_continued_by_the_other_at_the_same_runner(
+    team: Team, runner: RunnerProcess, how: signal.Signals
+) -> None:
+    one, two = team.running
+    said = team.directory / "ticks"
+    agent_id = spawn(two, [], "far", environment={"TASK_FILE": str(said)})
+    until(lambda: lives(said), "a sign of life")
+    if how is signal.SIGKILL:
+        two.kill()
+    else:
+        two.process.send_signal(how)
+    found = until(lambda: _second(one, agent_id), "the second attempt", 120)
+    assert (found["sidecar_id"], found["runner_id"]) == (id_of(one), "far")
+    until(lambda: len(lives(said)) == 2, "a sign of life of the second attempt")
+    if how is signal.SIGSTOP:
+        two.process.send_signal(signal.SIGCONT)
+        until(lambda: usable(two, "far"), "the connection with the second")
+    first, second = lives(said).values()
+    assert first[1] < second[0]
+    assert agent(one, agent_id)["status"] == "running"
+
+
+def _second(sidecar: SidecarProcess, agent_id: str) -> dict[str, object] | None:
+    answer = sidecar.request("GET", f"/api/agents/{agent_id}", sidecar.operator)
+    found: dict[str, object] = answer.json() if answer.ok else {}
+    return found if (found.get("status"), found.get("attempt")) == ("running", 2) else None
