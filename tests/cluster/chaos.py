@@ -20,6 +20,7 @@ from tests.support.clocked import ClockControl, ClockedSidecar, free_ports
 from tests.support.disks import Disk
 from tests.support.links import Link
 from tests.support.nats import NatsCluster, prefix_of
+from tests.support.runners import RunnerProcess, token_for
 from tests.support.sidecars import written
 from tests.support.team import SECRET
 
@@ -37,7 +38,7 @@ class Node:
         self.to_database, self.to_nats = Link(socket), [Link(("127.0.0.1", each.port)) for each in nats.servers]
         self.clock = ClockControl(directory / "clock")
         self._ports = free_ports()
-        self.url = f"http://127.0.0.1:{self._ports[0]}"
+        self.url, self.grpc_port = f"http://127.0.0.1:{self._ports[0]}", self._ports[1]
         name = database.partition("?")[0].rpartition("/")[2]
         self._environment = {
             "CCO_SIDECAR_DATABASE_URL": f"postgresql://postgres@127.0.0.1:{self.to_database.port}/{name}",
@@ -72,8 +73,31 @@ class Node:
         self.disk.close()
 
 
+class Runner:
+    """A runner with a connection of its own to one of the sidecars, through which it reaches both."""
+
+    def __init__(self, directory: Path, root: Path, node: Node) -> None:
+        self._home, self._root, self._node = directory, root, node
+        self.link = Link(("127.0.0.1", node.grpc_port))
+        assert node.process is not None
+        self._token = token_for(node.process, directory.name)
+        self.start()
+
+    def start(self) -> None:
+        options = ("--tag", "far", "--capacity", "0", "--project", str(self._root))
+        self.process = RunnerProcess(
+            *(self._home, self._node.url, f"127.0.0.1:{self.link.port}", *options),
+            token=self._token,
+            environment={"CCO_SIDECAR_SANDBOX": "off"},
+        )
+
+    def close(self) -> None:
+        self.process.end(signal.SIGKILL)
+        self.link.close()
+
+
 class Cluster:
-    """Two sidecars, three NATS servers, one PostgreSQL."""
+    """Two sidecars, three NATS servers, one PostgreSQL, two runners."""
 
     def __init__(self, directory: Path, root: Path, **sections: Any) -> None:
         binaries = postgres.programs()
@@ -88,6 +112,9 @@ class Cluster:
             for name in ("one", "two"):
                 self.nodes.append(Node(directory / name, root, database, socket, self.nats, **sections))
                 opened.callback(self.nodes[-1].close)
+            self.runners = [Runner(directory / f"runner-{each}", root, self.nodes[each]) for each in (0, 1)]
+            for runner in self.runners:
+                opened.callback(runner.close)
             assert self.nodes[0].process is not None
             self.operator = self.nodes[0].process.operator.headers
             self.close = opened.pop_all().close
@@ -165,6 +192,24 @@ def _restart_all(cluster: Cluster, chance: random.Random) -> Callable[[], object
     return lambda: None
 
 
+def _kill_runner(cluster: Cluster, chance: random.Random) -> Callable[[], object]:
+    runner = chance.choice(cluster.runners)
+    runner.process.end(signal.SIGKILL)
+    return runner.start
+
+
+def _pause_runner(cluster: Cluster, chance: random.Random) -> Callable[[], object]:
+    process = chance.choice(cluster.runners).process.process
+    process.send_signal(signal.SIGSTOP)
+    return lambda: process.send_signal(signal.SIGCONT)
+
+
+def _cut_runner(cluster: Cluster, chance: random.Random) -> Callable[[], object]:
+    link = chance.choice(cluster.runners).link
+    link.cut()
+    return link.restore
+
+
 FAULTS = (
     Fault("kill -9 of a sidecar", _kill, 3),
     Fault("a sidecar stands still", _pause, 15),
@@ -176,6 +221,9 @@ FAULTS = (
     Fault("a clock is set", _skew, 5),
     Fault("the disk of a sidecar is full", _fill_disk, 6),
     Fault("each sidecar is restarted", _restart_all, 1),
+    Fault("kill -9 of a runner", _kill_runner, 3),
+    Fault("a runner stands still", _pause_runner, 24),
+    Fault("a runner is cut off from its sidecar", _cut_runner, 14),
 )
 
 

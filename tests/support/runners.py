@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,15 @@ def usable(sidecar: SidecarProcess, name: str) -> bool:
 class RunnerProcess:
     """`cco runner join`, with the storage directory ``home / "storage"``."""
 
-    def __init__(self, home: Path, url: str, grpc: str, *options: str, token: str = "") -> None:
+    def __init__(
+        self,
+        home: Path,
+        url: str,
+        grpc: str,
+        *options: str,
+        token: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         home.mkdir(exist_ok=True)
         self.storage = home / "storage"
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
@@ -42,7 +50,7 @@ class RunnerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=clean | {"HOME": str(home)} | ({"CCO_RUNNER_TOKEN": token} if token else {}),
+            env=clean | {"HOME": str(home)} | ({"CCO_RUNNER_TOKEN": token} if token else {}) | dict(environment or {}),
         )  # fmt: skip
 
     @classmethod
