@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,14 @@ def _project(given: str) -> tuple[str, str]:
     return (name, path) if equals else ("", given)
 
 
+class _Shown(logging.Handler):
+    """Shows problems to whoever started the runner, too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            echo(record.getMessage(), err=True)
+
+
 async def _run(joining: object, settings: Settings) -> None:
     from cco_sidecar.core import logs
     from cco_sidecar.joined.runner import JoinedRunner, Joining
@@ -133,6 +143,7 @@ async def _run(joining: object, settings: Settings) -> None:
     assert isinstance(joining, Joining)
     runner = JoinedRunner(joining, settings)
     logs.set_up(settings.storage / "logs", settings.log_level)
+    logging.getLogger("cco_sidecar.joined").addHandler(_Shown(logging.WARNING))
     ended: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
 
     def end(number: signal.Signals) -> None:

@@ -102,10 +102,10 @@ class Supervisor:
         self._records.close()
         if not keep_agents:
             running = [self.active[agent_id] for agent_id in self._running if agent_id in self.active]
-            await asyncio.gather(
-                *(self.stop(active, "the sidecar was stopped", grace=GRACE_SECONDS / 2) for active in running),
-                return_exceptions=True,
-            )
+            stops = [self.stop(each, "the sidecar was stopped", grace=GRACE_SECONDS / 2) for each in running]
+            if stops:
+                # One at a runner that is away cannot be waited for: its lease ends by itself.
+                await asyncio.wait(map(asyncio.ensure_future, stops), timeout=2 * GRACE_SECONDS)
         for active in self.active.values():
             self._cancel_retry(active)
         # Wait until agents that are being started have a shim.
