@@ -7,7 +7,7 @@ import logging
 import secrets
 import warnings
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -104,15 +104,15 @@ class Tokens:
         }
         return self._mint(claims, OPERATOR_TTL_SECONDS)
 
-    def mint_runner(self, runner_id: str, ttl: int = RUNNER_TTL_SECONDS) -> Minted:
-        """``ttl`` is in seconds."""
-        claims = {
+    def mint_runner(self, runner_id: str, tags: Sequence[str] | None, ttl: int = RUNNER_TTL_SECONDS) -> Minted:
+        """``tags``: those that the runner may have; None for any. ``ttl`` is in seconds."""
+        claims: dict[str, Any] = {
             "sub": runner_id,
             "agent_type": RUNNER,
             "project_id": "",
             "issue_id": "",
             "permissions": [RUN_AGENTS],
-        }
+        } | ({"tags": list(tags)} if tags is not None else {})
         return self._mint(claims, ttl)
 
     def mint_browser(self, signed_in_at: float, session: str = "") -> Minted:
@@ -222,6 +222,7 @@ class Tokens:
             expires_at=float(claims["exp"]),
             operator=operator,
             signed_in_at=float(claims.get("auth_time", 0)),
+            tags=tuple(map(str, claims["tags"])) if "tags" in claims else None,
         )
 
     def _is_revoked(self, principal: Principal, issued: float) -> bool:

@@ -19,7 +19,9 @@ from cco_sidecar.cli.numbers import Seconds
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client.sync import Client
 from cco_sidecar.core import descriptors
+from cco_sidecar.core.environment import RUNNER_TOKEN
 from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.ids import is_id
 from cco_sidecar.core.settings import Settings
 from orchestra.v1 import runner_service_pb2 as pb
 
@@ -33,11 +35,12 @@ def command() -> None:
 
 @command.command()
 @click.argument("name")
+@click.option("--tag", "tags", multiple=True, help="A tag that it may have; repeatable.  [default: any]")
 @click.option("--ttl", type=Seconds(60, 30 * 86_400), help="Seconds (or 12h) until it expires.  [default: 30 days]")
 @connected
-def token(client: Client, name: str, ttl: int | None) -> None:
+def token(client: Client, name: str, tags: tuple[str, ...], ttl: int | None) -> None:
     """Create the token with which the runner NAME joins. A runner that is connected renews it."""
-    echo(client.runners.create_token(name, ttl_seconds=ttl).jwt_token)
+    echo(client.runners.create_token(name, tags=tags, ttl_seconds=ttl).jwt_token)
 
 
 @command.command(name="list")
@@ -60,7 +63,7 @@ def _line(runner: pb.Runner) -> str:
 @click.option("--url", required=True, metavar="URL", help="URL of a sidecar, or of the load balancer of several.")
 @click.option("--grpc", "grpc_target", default="", metavar="HOST:PORT", help="Its gRPC port.  [default: the next port]")
 @click.option(
-    "--token", envvar="CCO_RUNNER_TOKEN", metavar="JWT", help="Its token.  [default: that of the last time]", default=""
+    "--token", envvar=RUNNER_TOKEN, metavar="JWT", help="Its token.  [default: that of the last time]", default=""
 )
 @click.option("--tag", "tags", multiple=True, help="What distinguishes it, such as gpu. Can be given several times.")
 @click.option("--type", "agent_types", multiple=True, help="An agent type that it runs.  [default: all]")
@@ -96,7 +99,10 @@ def join(
     """
     from cco_sidecar.joined.runner import Joining
 
-    named = dict(_project(each) for each in projects)
+    pairs = [_project(each) for each in projects]
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise click.UsageError("--project: give each repository an ID of its own, as in --project shop=~/src/shop")
     flags: dict[str, Any] = {
         "storage": str(storage or _STORAGE.expanduser()),
         "port": port,
@@ -125,7 +131,7 @@ def join(
 
 def _project(given: str) -> tuple[str, str]:
     name, equals, path = given.partition("=")
-    return (name, path) if equals else ("", given)
+    return (name, path) if equals and is_id(name) else ("", given)
 
 
 class _Shown(logging.Handler):

@@ -128,4 +128,15 @@ def _split(url: str) -> SplitResult:
 
 
 def _is_https(url: str) -> bool:
-    return url.startswith("https://")
+    return url[:8].lower() == "https://"
+
+
+def rest_of(url: str) -> tuple[str, int, bool]:
+    """Returns the host and the port of a REST URL, and whether it means TLS. Raises SettingsError."""
+    parts = _split(url)
+    if parts.path not in ("", "/") or parts.query:
+        raise SettingsError(
+            f"invalid sidecar URL {url!r}: expected no path; the sidecar must be at the root of its host"
+        )
+    secure = _is_https(url)
+    return parts.hostname or "", parts.port or (443 if secure else DEFAULT_PORT), secure

@@ -17,10 +17,11 @@ class Runners:
         self._stub = runner_service_pb2_grpc.RunnerServiceStub(client.channel)
 
     def create_token(
-        self, runner_id: str, *, ttl_seconds: int | None = None
+        self, runner_id: str, *, tags: Sequence[str] = (), ttl_seconds: int | None = None
     ) -> runner_service_pb2.CreateRunnerTokenResponse:
-        """Returns the token with which a runner joins; it expires after ``ttl_seconds``, 30 days unless it is set."""
-        request = runner_service_pb2.CreateRunnerTokenRequest(runner_id=runner_id, ttl_seconds=ttl_seconds)
+        """Returns the token with which a runner joins; it expires after ``ttl_seconds``, 30 days unless it is set.
+        ``tags``: those that the runner may have; any if there are none."""
+        request = runner_service_pb2.CreateRunnerTokenRequest(runner_id=runner_id, tags=tags, ttl_seconds=ttl_seconds)
         return self._client.call(self._stub.CreateRunnerToken, request)
 
     def list(self) -> Sequence[runner_service_pb2.Runner]:

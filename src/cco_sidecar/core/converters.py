@@ -213,12 +213,12 @@ def database_url(value: Any) -> str:
 
 
 def nats_url(value: Any) -> str:
-    given = text(value)
-    for each in given.split(","):
-        parts = urlsplit(each.strip())
+    servers = [each.strip().removesuffix("/") for each in text(value).split(",")]
+    for each in servers:
+        parts = urlsplit(each)
         if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.path or parts.query or parts.fragment:
             raise ValueError("expected nats://user:password@host:port or tls://host:port, several with commas between")
-    return ",".join(each.strip() for each in given.split(","))
+    return ",".join(servers)
 
 
 def address(value: Any) -> str:

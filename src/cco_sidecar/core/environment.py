@@ -25,9 +25,12 @@ _RESERVED = frozenset(
         "AGENT_TASK_FILE",
         "AGENT_ATTEMPT",
         MARK,
+        "CCO_RUNNER_TOKEN",
     )
 )
 OWN_SETTINGS = "CCO_SIDECAR_"
+# Whoever has it can act as the runner.
+RUNNER_TOKEN = "CCO_RUNNER_TOKEN"
 # The descriptor of a pipe: the sidecar stops when the other end is closed.
 LIFELINE = "CCO_SIDECAR_LIFELINE_FD"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 READ_CONTEXT = "read_context"
@@ -38,6 +39,8 @@ class Principal:
     expires_at: float = 0.0
     operator: bool = False
     signed_in_at: float = 0.0
+    # Tags that a runner may have; None for any.
+    tags: Sequence[str] | None = None
 
     @property
     def is_browser(self) -> bool:

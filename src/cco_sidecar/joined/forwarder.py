@@ -11,6 +11,9 @@ log = logging.getLogger(__name__)
 
 _CHUNK = 65_536
 _CONNECT_SECONDS = 10.0
+_LAST_SECONDS = 10.0
+# Each is two descriptors.
+_MOST_CONNECTIONS = 500
 
 
 class Destination(NamedTuple):
@@ -27,6 +30,7 @@ class Forwarder:
     def __init__(self, destination: Destination) -> None:
         self._to = destination
         self._server: asyncio.Server | None = None
+        self._open = 0
 
     async def start(self, port: int) -> int:
         """Listens, and returns the port; 0 for any. Raises OSError."""
@@ -39,6 +43,16 @@ class Forwarder:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._open >= _MOST_CONNECTIONS:
+            writer.transport.abort()
+            return
+        self._open += 1
+        try:
+            await self._connect(reader, writer)
+        finally:
+            self._open -= 1
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 name = self._to.host if self._to.context is not None else None
@@ -49,9 +63,15 @@ class Forwarder:
             log.warning("an agent cannot reach the sidecar at %s:%d: %s", self._to.host, self._to.port, problem)
             writer.transport.abort()
             return
+        ways = {asyncio.create_task(_copy(reader, back)), asyncio.create_task(_copy(there, writer))}
         try:
-            await asyncio.gather(_copy(reader, back), _copy(there, writer))
+            _, open_ways = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            # What is left for a side that has heard the other's last word.
+            await asyncio.wait(open_ways, timeout=_LAST_SECONDS)
         finally:
+            for each in ways:
+                each.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
             back.close()
             writer.close()
 

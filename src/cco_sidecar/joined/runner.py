@@ -6,24 +6,28 @@ import asyncio
 import dataclasses
 import logging
 import os
+import secrets
 import socket
-import ssl
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 import grpc
 import grpc.aio
 
 from cco_sidecar import __version__
 from cco_sidecar.client.connection import OPTIONS, claims_of
-from cco_sidecar.client.discovery import channel_options, find, require_safe
+from cco_sidecar.client.discovery import channel_options, find, require_safe, rest_of
+from cco_sidecar.client.errors import error_of
 from cco_sidecar.client.tls import Tls
 from cco_sidecar.core.background import Background
-from cco_sidecar.core.errors import SettingsError, not_found
+from cco_sidecar.core.converters import address
+from cco_sidecar.core.errors import SettingsError, SidecarError, not_found
 from cco_sidecar.core.principal import RUN_AGENTS
 from cco_sidecar.core.projects import Projects
+from cco_sidecar.core.retry import Backoff
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.joined.forwarder import Destination, Forwarder
 from cco_sidecar.joined.given import Given
@@ -40,7 +44,9 @@ from orchestra.v1.runner_service_pb2_grpc import RunnerServiceStub
 log = logging.getLogger(__name__)
 
 TOKEN_FILE = "runner-token"
+_PORTS_FILE = "ports"
 _ORPHANS_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 # A sidecar that is not there any more is asked for so long, for the sake of what ran for it.
 _FORGET_SECONDS = 86_400.0
 
@@ -74,7 +80,7 @@ class JoinedRunner:
         self._storage = settings.storage
         self._leases = settings.storage / "leases"
         self._leases.mkdir(mode=PRIVATE_DIR, exist_ok=True)
-        self._token = _checked(joining.token or _kept(self._storage))
+        self._token = _newest(joining.token, _kept(self._storage))
         self.offer = pb.Runner(
             runner_id=str(claims_of(self._token)["sub"]),
             host=socket.gethostname(),
@@ -84,7 +90,7 @@ class JoinedRunner:
             project_ids=joining.projects,
             capacity=joining.capacity,
         )
-        target = find(joining.url, joining.grpc_target or None)
+        target = find(joining.url, _address(joining.grpc_target))
         require_safe(target, self._token, insecure=joining.insecure)
         options = [*OPTIONS, *channel_options(target), ("grpc.keepalive_time_ms", 5000)]
         self._rest, self._grpc = self._forwarders(joining, target.address)
@@ -95,6 +101,8 @@ class JoinedRunner:
             self._channel = grpc.aio.insecure_channel(target.address, options)
         self.stub = RunnerServiceStub(self._channel)
         self._sessions: dict[str, Session] = {}
+        self._refused: asyncio.Future[SidecarError] = asyncio.get_running_loop().create_future()
+        self._failing = ""
         self._background = Background()
         self._given = Given()
         self._projects = Projects(settings)
@@ -103,11 +111,12 @@ class JoinedRunner:
 
     @staticmethod
     def _forwarders(joining: Joining, grpc_address: str) -> tuple[Forwarder, Forwarder]:
-        parts = urlsplit(joining.url)
-        secure = parts.scheme == "https"
+        tls = Tls(joining.ca_file, joining.cert_file, joining.key_file)
+        rest_host, rest_port, secure = rest_of(joining.url)
         host, _, port = grpc_address.rpartition(":")
-        rest = Destination(parts.hostname or "", parts.port or (443 if secure else 80), _context(joining, "http/1.1"))
-        return Forwarder(rest), Forwarder(Destination(host.strip("[]"), int(port), _context(joining, "h2")))
+        rest = Destination(rest_host, rest_port, tls.context("http/1.1") if secure else None)
+        own = Destination(host.strip("[]"), int(port), tls.context("h2") if secure else None)
+        return Forwarder(rest), Forwarder(own)
 
     # -- Server ------------------------------------------------------------------------------------------
 
@@ -127,15 +136,13 @@ class JoinedRunner:
             log.warning("cannot keep the new token of this runner: %s", problem)
 
     def heard_of(self, sidecar_ids: list[str]) -> None:
-        if first := self._sessions.pop("", None):
-            self._sessions[first.sidecar_id] = first
         for sidecar_id in sidecar_ids:
             if sidecar_id not in self._sessions:
                 self._connect(sidecar_id)
         # One that is gone for good.
         for sidecar_id, session in list(self._sessions.items()):
             silent = time.monotonic() - session.heard
-            if sidecar_id not in sidecar_ids and (silent > _FORGET_SECONDS or not session.work):
+            if sidecar_id not in sidecar_ids and (silent > _FORGET_SECONDS or session.is_idle):
                 del self._sessions[sidecar_id]
                 self._background.start(session.close(keep_agents=False), f"leaving {sidecar_id}")
 
@@ -144,22 +151,73 @@ class JoinedRunner:
     async def start(self) -> None:
         """Connects. Raises SettingsError."""
         become_subreaper()
-        try:
-            rest = await self._rest.start(self._settings.port)
-            own = await self._grpc.start(self._settings.real_grpc_port)
-        except OSError as problem:
-            raise SettingsError(
-                f"cannot listen on 127.0.0.1 for the agents: {problem.strerror or problem}; choose another --port"
-            ) from problem
+        rest, own = await self._listen()
         self._settings = dataclasses.replace(self._settings, host="127.0.0.1", port=rest, grpc_port=own)
-        for sidecar_id in sidecars_with_runs(self._storage) or {""}:
+        for sidecar_id in sidecars_with_runs(self._storage):
             self._connect(sidecar_id)
+        self._background.start(self._discover(), "sidecars")
         self._background.start(self._reap(), "orphans")
         self._mirrors.start()
 
-    async def joined(self) -> str:
-        """Waits for the first connection, and returns the ID of the sidecar."""
+    async def _listen(self) -> tuple[int, int]:
+        """Listens on the ports of the last time, where agents that still run look for the sidecar. Raises
+        SettingsError."""
+        file = self._storage / _PORTS_FILE
+        wanted = (self._settings.port, self._settings.real_grpc_port)
+        if not wanted[0]:
+            with suppress(OSError, ValueError):
+                rest, own = map(int, file.read_text().split())
+                wanted = (rest, own)
+        for ports in (wanted, (0, 0)):
+            try:
+                found = await self._rest.start(ports[0]), await self._grpc.start(ports[1])
+                await asyncio.to_thread(write_atomically, file, b"%d %d" % found, mode=PRIVATE_FILE)
+                return found
+            except OSError as problem:
+                self._rest.close()
+                if self._settings.port or sidecars_with_runs(self._storage):
+                    raise SettingsError(
+                        f"cannot listen on 127.0.0.1:{ports[0]} and {ports[1]} for the agents: "
+                        f"{problem.strerror or problem}; choose other ports with --port, once no agent runs"
+                    ) from problem
+        raise SettingsError("cannot listen on 127.0.0.1 for the agents")
+
+    async def _discover(self) -> None:
+        """Asks who is there as long as no sidecar is connected that would tell."""
+        backoff = Backoff()
         while True:
+            if not any(session.connected.is_set() for session in self._sessions.values()):
+                request = pb.AttendRunnerRequest(
+                    runner_id=self.offer.runner_id, instance=secrets.token_hex(8), runner=self.offer
+                )
+                orders: Any = self.stub.AttendRunner(request, metadata=self.metadata)
+                try:
+                    async for order in orders:
+                        self.welcomed(order.welcome)
+                        self.heard_of(list(order.welcome.sidecar_ids))
+                        break
+                except grpc.aio.AioRpcError as problem:
+                    self._not_joined(error_of(problem))
+                finally:
+                    orders.cancel()
+                await asyncio.sleep(backoff.failed())
+                continue
+            backoff = Backoff()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _not_joined(self, problem: SidecarError) -> None:
+        if problem.message != self._failing:
+            self._failing = problem.message
+            log.warning("cannot reach a sidecar, retrying: %s", problem.message)
+        if problem.code.startswith("AUTH_") and not self._refused.done():
+            self._refused.set_result(problem)
+
+    async def joined(self) -> str:
+        """Waits for the first connection, and returns the ID of the sidecar. Raises SidecarError if the token is
+        refused."""
+        while True:
+            if self._refused.done():
+                raise self._refused.result()
             for session in self._sessions.values():
                 if session.connected.is_set():
                     return session.sidecar_id
@@ -183,7 +241,12 @@ class JoinedRunner:
         settings = dataclasses.replace(self._settings, cluster_lost_after=lost_after)
         given = self._given
         launcher = Launcher(given, self._projects, given, given, given, settings, lease=self._leases / sidecar_id)
-        return Work(launcher, self._storage, sidecar_id, session.read_commits)
+        return Work(*(launcher, self._storage, sidecar_id), read_commits=session.read_commits, is_busy=self._is_busy)
+
+    def _is_busy(self, agent_id: str) -> bool:
+        """Whether an agent runs here, for any sidecar."""
+        works = [session.work for session in self._sessions.values() if session.work is not None]
+        return any(work.holds(agent_id) for work in works)
 
     async def _reap(self) -> None:
         orphans = Orphans()
@@ -199,24 +262,29 @@ async def _secret(name: str) -> str:
     return os.environ[name]
 
 
-def _checked(token: str) -> str:
-    """Raises SettingsError."""
-    claims = claims_of(token)
+def _newest(given: str, kept: str) -> str:
+    """Returns the token that is valid longer, of those for the same runner. Raises SettingsError."""
+    token = given or kept
+    if not token:
+        raise SettingsError("--token is required: create one with 'cco runner token NAME' at a sidecar")
+    claims, known = claims_of(token), claims_of(kept)
     if RUN_AGENTS not in claims.get("permissions", ()):
         raise SettingsError("--token: this is not the token of a runner; create one with 'cco runner token NAME'")
-    return token
+    is_newer = known.get("sub") == claims.get("sub") and known.get("exp", 0) > claims.get("exp", 0)
+    return kept if is_newer else token
 
 
 def _kept(storage: Path) -> str:
-    """Returns the token of an earlier process. Raises SettingsError."""
+    """Returns the token of an earlier process; empty if there is none."""
     try:
         return (storage / TOKEN_FILE).read_text().strip()
     except OSError:
-        raise SettingsError("--token is required: create one with 'cco runner token NAME' at a sidecar") from None
+        return ""
 
 
-def _context(joining: Joining, protocol: str) -> ssl.SSLContext | None:
+def _address(grpc_target: str) -> str | None:
     """Raises SettingsError."""
-    if urlsplit(joining.url).scheme != "https":
-        return None
-    return Tls(joining.ca_file, joining.cert_file, joining.key_file).context(protocol)
+    try:
+        return address(grpc_target) if grpc_target else None
+    except ValueError as problem:
+        raise SettingsError(f"--grpc: {problem}") from None

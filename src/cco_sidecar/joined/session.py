@@ -19,7 +19,7 @@ from cco_sidecar.cluster.lease_file import LeaseFile
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.retry import Backoff
-from cco_sidecar.joined.work import Work
+from cco_sidecar.joined.work import REPORT_BYTES, Work
 from orchestra.v1 import runner_service_pb2 as pb
 from orchestra.v1.agent_service_pb2 import Agent
 from orchestra.v1.runner_service_pb2_grpc import RunnerServiceStub
@@ -30,6 +30,7 @@ _REPORT_SECONDS = 1.0
 # How soon new output is reported.
 _LOOK_SECONDS = 0.1
 _CALL_SECONDS = 10.0
+_LEAST_BYTES = 16 * 2**10
 # The token is renewed with the connection.
 _CONNECTION_SECONDS = 12 * 3600.0
 _GIVEN_UP = "RUN_002"
@@ -61,7 +62,7 @@ class Server(Protocol):
 
 
 class Session:
-    """``sidecar_id``: empty for the one that answers, until it has said who it is."""
+    """``sidecar_id``: the sidecar, which the runner may reach through another."""
 
     def __init__(self, server: Server, sidecar_id: str, work_for: Callable[[Session, int], Work], leases: Path) -> None:
         """``work_for``: makes the work for a sidecar that counts a runner as lost after so many seconds; ``leases``:
@@ -75,13 +76,20 @@ class Session:
         self._lease: LeaseFile | None = None
         self._background = Background()
         self._giving_up = asyncio.Lock()
+        self._reporting = asyncio.Lock()
+        self._most_bytes = REPORT_BYTES
         self.connected = asyncio.Event()
         self.heard = time.monotonic()
         self._failing = ""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs here for the sidecar."""
+        return self.work is None or self.work.is_empty
+
     def start(self) -> None:
-        self._background.start(self._attend(), f"orders of {self.sidecar_id or 'a sidecar'}")
-        self._background.start(self._report(), f"reports to {self.sidecar_id or 'a sidecar'}")
+        self._background.start(self._attend(), f"orders of {self.sidecar_id}")
+        self._background.start(self._report(), f"reports to {self.sidecar_id}")
 
     async def close(self, *, keep_agents: bool) -> None:
         """Ends the attempts of the sidecar, and tells it, unless the next process is to continue with them."""
@@ -122,7 +130,7 @@ class Session:
             await asyncio.sleep(backoff.failed())
 
     async def _begin(self, welcome: pb.RunnerWelcome) -> None:
-        self.sidecar_id, self.heard = welcome.sidecar_id, time.monotonic()
+        self.heard = time.monotonic()
         if self.work is None:
             self._lease = LeaseFile(self._leases / self.sidecar_id, welcome.lost_after_seconds)
             work = await asyncio.to_thread(self._work_for, self, welcome.lost_after_seconds)
@@ -158,6 +166,10 @@ class Session:
 
     async def _report_once(self, work: Work) -> None:
         """Raises SidecarError."""
+        async with self._reporting:
+            await self._tell(work)
+
+    async def _tell(self, work: Work) -> None:
         began = time.monotonic()
         request = pb.ReportRunnerRequest(
             runner_id=self._server.offer.runner_id,
@@ -166,12 +178,15 @@ class Session:
             running=self._server.running,
         )
         work.news.clear()
-        await asyncio.to_thread(work.report, request)
+        await asyncio.to_thread(work.report, request, self._most_bytes)
         try:
             call: Any = self._server.stub.ReportRunner(request, metadata=self._server.metadata, timeout=_CALL_SECONDS)
             response: pb.ReportRunnerResponse = await call
         except grpc.aio.AioRpcError as problem:
+            # The lease must not wait for a slow connection.
+            self._most_bytes = max(_LEAST_BYTES, self._most_bytes // 4)
             raise error_of(problem) from None
+        self._most_bytes = min(REPORT_BYTES, 2 * self._most_bytes)
         assert self._lease is not None
         self._lease.renew(began, response.lease_seconds)
         self.heard = time.monotonic()
@@ -203,5 +218,5 @@ class Session:
                     await self.work.give_up()
                     self._instance = secrets.token_hex(8)
         elif problem.message != self._failing:
-            log.warning("cannot reach %s, retrying: %s", self.sidecar_id or "a sidecar", problem.message)
+            log.warning("cannot reach %s, retrying: %s", self.sidecar_id, problem.message)
             self._failing = problem.message

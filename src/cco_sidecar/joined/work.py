@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
 from cco_sidecar.core.background import Background
-from cco_sidecar.core.errors import SidecarError, not_found
-from cco_sidecar.joined.given import current
+from cco_sidecar.core.errors import SidecarError, conflict, not_found
+from cco_sidecar.joined.given import Launch, current, worktree_of
 from cco_sidecar.runners.launch import Launcher
 from cco_sidecar.runners.presets import Runner
 from cco_sidecar.runners.run import UNKNOWN, Exit, Run
@@ -29,8 +29,12 @@ ReadCommits = Callable[[Agent, Sequence[str]], Awaitable[bytes]]
 
 _OWNER_FILE = "sidecar"
 _PART_BYTES = 2**20
-_REPORT_BYTES = 4 * 2**20
+# Less than what a sidecar accepts, for the lists of a report that are not counted.
+REPORT_BYTES = 3 * 2**20
+_MOST_FILES = 2000
+_MOST_ENTRIES = 5000
 _RETRY_SECONDS = 1.0
+_REMOVING = frozenset({pb.WORKTREE_ACTION_TIDY, pb.WORKTREE_ACTION_DISCARD})
 _WORKTREES_SECONDS = 20.0
 
 
@@ -57,9 +61,18 @@ class Held:
 class Work:
     """Not thread-safe."""
 
-    def __init__(self, launcher: Launcher, storage: Path, sidecar_id: str, read_commits: ReadCommits) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        storage: Path,
+        sidecar_id: str,
+        *,
+        read_commits: ReadCommits,
+        is_busy: Callable[[str], bool],
+    ) -> None:
         """``read_commits``: returns the pack of what the sidecar has, and an agent's worktree needs, beyond some
-        commits."""
+        commits; ``is_busy``: whether an agent runs here, for any sidecar."""
+        self._is_busy = is_busy
         self._read_commits = read_commits
         self._launcher = launcher
         self._agents = storage / "agents"
@@ -74,12 +87,17 @@ class Work:
         # Set when there is something to report.
         self.news = asyncio.Event()
 
+    def holds(self, agent_id: str) -> bool:
+        """Whether the agent runs here for this sidecar."""
+        return any(held.key[0] == agent_id and held.end is None for held in self._held.values())
+
     @property
     def running(self) -> int:
         return sum(held.end is None for held in self._held.values())
 
-    def __len__(self) -> int:
-        return len(self._held)
+    @property
+    def is_empty(self) -> bool:
+        return not self._held
 
     def recover(self) -> None:
         """Finds the attempts that an earlier process started for the sidecar."""
@@ -97,6 +115,8 @@ class Work:
         self._closing = True
         if not keep_agents:
             for held in self._held.values():
+                # One that is being started is ended once it has begun.
+                held.stop = 0.0
                 held.run.stop(0.0)
             await asyncio.gather(*(held.over.wait() for held in self._held.values()))
         await self._background.end()
@@ -163,15 +183,16 @@ class Work:
             held.starting = asyncio.create_task(self._start(held, order))
             self._hold(held)
         if held.starting is None:
-            return pb.RunnerAnswer(process_id=held.run.agent_pid)
+            # By an earlier process.
+            return pb.RunnerAnswer(process_id=held.run.agent_pid, worktree=worktree_of(held.run))
         try:
             return await asyncio.shield(held.starting)
-        except (SidecarError, OSError):
+        except Exception:
             await self._remove(held)
             raise
 
     async def _start(self, held: Held, order: pb.LaunchRun) -> pb.RunnerAnswer:
-        current.set(order)
+        current.set(Launch(order, held.run))
         agent = order.agent
         await asyncio.to_thread(held.run.prepare)
         owner = held.run.directory / _OWNER_FILE
@@ -187,7 +208,7 @@ class Work:
         if held.stop is not None:
             held.run.stop(held.stop)
         self._background.start(self._watch(held), f"watching {agent.agent_id}")
-        return pb.RunnerAnswer(process_id=pid, branch=agent.branch, worktree=agent.worktree)
+        return pb.RunnerAnswer(process_id=pid, worktree=agent.worktree)
 
     async def _complete(self, agent: Agent, commit: str) -> None:
         """Fetches the commit that a worktree starts from, unless it is here. Raises SidecarError."""
@@ -214,6 +235,8 @@ class Work:
         """Raises SidecarError."""
         agent, worktrees = asked.agent, self._launcher.worktrees
         agent.runner_id = ""
+        if asked.action in _REMOVING and self._is_busy(agent.agent_id):
+            raise conflict("AGT_005", f"agent '{agent.agent_id}' has not ended")
         match asked.action:
             case pb.WORKTREE_ACTION_TIDY:
                 async with worktrees.lock(agent.agent_id):
@@ -221,11 +244,11 @@ class Work:
                 return pb.RunnerAnswer(worktree=agent.worktree)
             case pb.WORKTREE_ACTION_LIST_CHANGES:
                 found = await worktrees.changed_files(agent)
-                changes = pb.ChangedFiles(added=found.get("A"), modified=found.get("M"), deleted=found.get("D"))
-                return pb.RunnerAnswer(changes=changes)
+                added, modified, deleted = (found.get(letter, [])[:_MOST_FILES] for letter in "AMD")
+                return pb.RunnerAnswer(changes=pb.ChangedFiles(added=added, modified=modified, deleted=deleted))
             case pb.WORKTREE_ACTION_DIFF:
                 diff, untracked = await worktrees.diff(agent, asked.max_bytes)
-                return pb.RunnerAnswer(diff=diff, untracked_files=untracked)
+                return pb.RunnerAnswer(diff=diff, untracked_files=untracked[:_MOST_FILES])
             case pb.WORKTREE_ACTION_DISCARD:
                 async with worktrees.lock(agent.agent_id):
                     await worktrees.discard(agent)
@@ -237,8 +260,11 @@ class Work:
     def _commits(self, asked: pb.AskWorktree) -> pb.RunnerAnswer:
         """Returns a part of the commits of a branch; all parts are of the same pack. Raises SidecarError."""
         agent_id = asked.agent.agent_id
-        if asked.offset == 0 or agent_id not in self._packs:
-            self._packs[agent_id] = self._launcher.worktrees.commits(asked.agent, asked.have_commits)
+        if asked.offset == 0:
+            # Not those that nobody asked for to their end.
+            self._packs = {agent_id: self._launcher.worktrees.commits(asked.agent, asked.have_commits)}
+        elif agent_id not in self._packs:
+            raise conflict("RUN_005", "these commits are not read any more; begin again")
         tip, pack = self._packs[agent_id]
         part = pack[asked.offset : asked.offset + asked.max_bytes]
         if asked.offset + len(part) >= len(pack):
@@ -247,22 +273,38 @@ class Work:
 
     # -- reports -----------------------------------------------------------------------------------------
 
-    def report(self, request: pb.ReportRunnerRequest) -> None:
-        """Adds what the sidecar does not know yet. Blocks on files."""
-        request.answers.extend(self._answers)
+    def report(self, request: pb.ReportRunnerRequest, most: int) -> None:
+        """Adds what the sidecar does not know yet, at most so many bytes of output. Blocks on files."""
+        left = min(self._add_answers(request), most)
         if time.monotonic() >= self._worktrees_at:
             self._worktrees_at = time.monotonic() + _WORKTREES_SECONDS
-            request.worktrees.extend(self._launcher.worktrees.there_are())
-        left = _REPORT_BYTES
+            request.worktrees.extend(self._launcher.worktrees.there_are()[:_MOST_ENTRIES])
         for held in list(self._held.values()):
             # Before the output is read: what was written until the end is complete.
             end, size = held.end, held.size
             known = request.runs.add(agent_id=held.key[0], attempt=held.key[1], output_bytes=size)
+            known.worktree = worktree_of(held.run)
             if end is not None:
                 known.end.CopyFrom(_message(end))
             for data in self._parts(held, size, left):
                 request.outputs.add(agent_id=held.key[0], attempt=held.key[1], offset=held.sent, data=data)
                 left -= len(data)
+
+    def _add_answers(self, request: pb.ReportRunnerRequest) -> int:
+        """Adds answers, the others with later reports; returns how many bytes are left."""
+        left = REPORT_BYTES
+        for answer in self._answers:
+            size = answer.ByteSize()
+            if size > REPORT_BYTES:
+                answer = pb.RunnerAnswer(
+                    order_id=answer.order_id, error_code="REQ_004", error_message=f"the answer has {size} bytes"
+                )
+                size = answer.ByteSize()
+            if size > left:
+                break
+            request.answers.append(answer)
+            left -= size
+        return left
 
     @staticmethod
     def _parts(held: Held, size: int, left: int) -> Iterator[bytes]:
@@ -297,9 +339,9 @@ class Work:
         self._held.pop(held.key, None)
         held.over.set()
         await asyncio.to_thread(held.run.remove)
-        with_others = held.run.directory.parent
-        if not any(key[0] == held.key[0] for key in self._held):
-            await asyncio.to_thread(shutil.rmtree, with_others, True)
+        # Unless another attempt is there, perhaps of another sidecar.
+        with suppress(OSError):
+            await asyncio.to_thread(held.run.directory.parent.rmdir)
 
 
 def sidecars_with_runs(storage: Path) -> set[str]:

@@ -138,9 +138,11 @@ class GitRepository:
         timeout: float = TIMEOUT_SECONDS,
         cut_at: int | None = None,
         remote: Remote | None = None,
+        objects: Path | None = None,
     ) -> Done:
         """Runs a git command in ``root``; ``given`` is its stdin, ``timeout`` is in seconds. With ``cut_at``, at most
-        so many bytes of its output are read. ``remote``: what it may reach; nothing unless it is given.
+        so many bytes of its output are read. ``remote``: what it may reach; nothing unless it is given. ``objects``:
+        where it writes objects, apart from those of the repository.
 
         Raises GitFailed if git is missing, times out or prints too much, or if the repository changes while it runs.
         """
@@ -153,6 +155,9 @@ class GitRepository:
         }
         if remote is not None:
             environment |= remote.environment()
+        if objects is not None:
+            environment["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = environment["GIT_OBJECT_DIRECTORY"]
+            environment["GIT_OBJECT_DIRECTORY"] = str(objects)
         if not self._foreign:
             return _run(arguments, self.root, environment, timeout, self.layout, given, cut_at)
         until = time.monotonic() + timeout

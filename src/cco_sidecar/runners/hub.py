@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cco_sidecar.core import ids
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import Kind, SidecarError, conflict, spawn_failed, unavailable
+from cco_sidecar.core.errors import SidecarError, conflict, spawn_failed, unavailable
 from cco_sidecar.runners.remote import RemoteRun
 from orchestra.v1 import runner_service_pb2 as pb
 
@@ -22,6 +22,8 @@ _SILENT_SECONDS = 10.0
 # More than a shim writes beyond its own limit.
 _MAX_OUTPUT_BYTES = 2**30
 _MAX_ORDERS = 10_000
+# Attempts that are ended after one report because nobody here knows them.
+_MOST_STRANGERS = 100
 # The code of the error for a runner that is silent.
 LOST = "RUN_004"
 
@@ -36,6 +38,7 @@ class Station:
         self._hub = hub
         self._loop, self._now = asyncio.get_running_loop(), hub.now
         self.offer = pb.Runner(runner_id=runner_id)
+        self.tags: frozenset[str] = frozenset()
         self.instance = ""
         self.heard = self._now()
         # Since it connected: from then on its agents have a lease.
@@ -45,6 +48,8 @@ class Station:
         # IDs of the agents that have a worktree there.
         self.worktrees: tuple[str, ...] = ()
         self.runs: dict[tuple[str, int], RemoteRun] = {}
+        # Reports are stored one after the other.
+        self.reporting = asyncio.Lock()
         self._orders: asyncio.Queue[pb.AttendRunnerResponse | None] | None = None
         self._unanswered: dict[str, tuple[pb.AttendRunnerResponse, asyncio.Future[pb.RunnerAnswer]]] = {}
 
@@ -72,18 +77,36 @@ class Station:
         return self.running / (self.offer.capacity or 1000)
 
     def watch(self, run: RemoteRun) -> None:
+        run.instance, run.listed_at = self.instance, self._now()
         self.runs[run.key] = run
 
     def is_lost(self) -> bool:
-        if self._now() - self.heard <= self._hub.lost_after:
+        return self._now() - self.heard > self._hub.lost_after
+
+    def lose(self) -> bool:
+        """If the runner is lost, nothing counts any more of what it says, or was told. Returns whether that is new."""
+        if not (self.instance and self.is_lost()):
             return False
+        self._hub.given_up.add(self.instance)
+        self.instance = ""
+        if self._orders is not None:
+            self._orders.put_nowait(None)
+        return True
+
+    def give_up(self) -> None:
+        """Gives up a runner that does not do what it is told: it gets no lease any more, and has to join again."""
         if self.instance:
-            # From now on, what it says, or was told, does not count any more.
+            log.error("runner %s does not end its agents; it is given up", self.runner_id)
             self._hub.given_up.add(self.instance)
             self.instance = ""
             if self._orders is not None:
                 self._orders.put_nowait(None)
-        return True
+
+    def knows_no_more(self, run: RemoteRun, instance: str) -> bool:
+        """Whether a run is over that a report of ``instance`` lacks. Another process, perhaps on another machine, says
+        nothing about what the former one started: that ends with its lease."""
+        same = run.instance == instance
+        return not self.starts(run.key) and (same or self._now() - run.listed_at > self._hub.lost_after)
 
     def forget(self, key: tuple[str, int]) -> None:
         def forget() -> None:
@@ -107,16 +130,17 @@ class Station:
         if self._orders is not None and self._orders.qsize() < _MAX_ORDERS:
             self._orders.put_nowait(order)
 
-    async def ask(self, order: pb.AttendRunnerResponse) -> pb.RunnerAnswer:
+    async def ask(self, order: pb.AttendRunnerResponse, patience: float | None = None) -> pb.RunnerAnswer:
         """Sends an order and returns its answer, however often the connection is interrupted. Raises SidecarError: the
-        error of the answer, or RUN_004 if the runner is lost."""
+        error of the answer, or RUN_004 if the runner is lost, or does not answer within ``patience`` seconds."""
+        until = None if patience is None else self._now() + patience
         order.order_id = ids.sortable("order")
         answer = self._loop.create_future()
         self._unanswered[order.order_id] = (order, answer)
         try:
             self._post(order)
             while not answer.done():
-                if self.is_lost():
+                if self.is_lost() or (until is not None and self._now() > until):
                     raise lost(self.runner_id)
                 await asyncio.wait({answer}, timeout=1.0)
             answered: pb.RunnerAnswer = answer.result()
@@ -180,6 +204,15 @@ class Hub:
         run = station.runs.get((agent_id, attempt))
         return run if run is not None else RemoteRun(directory, agent_id, attempt, station)
 
+    def look(self) -> None:
+        """Gives up runners that are lost. Called every second."""
+        for runner_id, station in list(self.stations.items()):
+            if station.lose():
+                log.warning("runner %s is lost: silent for %d seconds", runner_id, self.lost_after)
+                self.changed()
+            if station.is_lost() and not station.runs and not station.connected:
+                del self.stations[runner_id]
+
     def listed(self) -> Sequence[pb.Runner]:
         """Returns all runners that are connected, or were and are not lost, by ID."""
         return [_shown(each) for _, each in sorted(self.stations.items()) if each.instance and not each.is_lost()]
@@ -187,9 +220,9 @@ class Hub:
     def attend(self, request: pb.AttendRunnerRequest) -> Station:
         """Connects a runner. Raises SidecarError: RUN_001 if another process has its ID, RUN_002 if its agents were
         given up."""
-        self._require_current(request.instance)
         station = self.station(request.runner_id)
-        station.is_lost()
+        station.lose()
+        self._require_current(request.instance)
         silent = self.now() - station.heard
         if station.connected and silent < _SILENT_SECONDS and station.instance not in ("", request.instance):
             raise conflict(
@@ -199,39 +232,46 @@ class Hub:
         station.instance, station.heard = request.instance, self.now()
         station.offer = request.runner
         station.offer.runner_id = request.runner_id
+        station.tags = frozenset(request.runner.tags)
         log.info("runner connected", extra={"runner_id": request.runner_id, "host": request.runner.host})
         station.reported = False
         return station
 
     async def report(self, request: pb.ReportRunnerRequest) -> pb.ReportRunnerResponse:
-        """Stores what happened at a runner. Raises SidecarError: RUN_002, RUN_003 if it is not connected, STR_001."""
-        self._require_current(request.instance)
+        """Stores what happened at a runner. Raises SidecarError: RUN_002, RUN_003 if it is not connected."""
+        async with self.station(request.runner_id).reporting:
+            return await self._report(request)
+
+    async def _report(self, request: pb.ReportRunnerRequest) -> pb.ReportRunnerResponse:
         station = self.station(request.runner_id)
-        if station.is_lost() or station.instance != request.instance or not station.connected:
+        station.lose()
+        self._require_current(request.instance)
+        if station.instance != request.instance or not station.connected:
             raise unavailable("RUN_003", f"runner '{request.runner_id}' is not connected here; attend first")
-        station.heard = self.now()
-        had_slot, station.reported = station.usable and station.has_slot, True
+        had_slot = station.usable and station.has_slot
+        station.heard, station.reported = self.now(), True
         station.others = max(0, request.running - sum(not each.HasField("end") for each in request.runs))
         if request.worktrees:
             station.worktrees = tuple(request.worktrees)
         station.offer.reported_at.CopyFrom(self._clock.timestamp())
-        try:
-            stored = await asyncio.to_thread(_store, station, request)
-        except OSError as problem:
-            text = f"the output of a run cannot be stored: {problem.strerror}"
-            raise SidecarError(Kind.INTERNAL, "STR_001", text) from problem
+        stored = await asyncio.to_thread(_store, station, request)
         known = {(each.agent_id, each.attempt): each for each in request.runs}
         # Before the answers: what they start is not in this report.
-        gone = [run for key, run in station.runs.items() if key not in known and not station.starts(key)]
+        lacking = [run for key, run in station.runs.items() if key not in known]
+        gone = [run for run in lacking if station.knows_no_more(run, request.instance)]
         for answer in request.answers:
             station.answer(answer)
         for run in gone:
             run.set_over()
+        strangers = 0
         for key, there in known.items():
             ours = station.runs.get(key)
-            if ours is not None and there.HasField("end") and ours.stored >= there.output_bytes:
+            if ours is not None:
+                ours.instance, ours.listed_at, ours.worktree = request.instance, self.now(), there.worktree
+            if ours is not None and there.HasField("end") and _is_whole(ours, there):
                 ours.set_over()
-            elif ours is None and not station.starts(key):
+            elif ours is None and not station.starts(key) and strangers < _MOST_STRANGERS:
+                strangers += 1
                 _end(station, there)
         if station.has_slot and not had_slot:
             self.changed()
@@ -253,20 +293,39 @@ def lost(runner_id: str) -> SidecarError:
 
 
 def _store(station: Station, request: pb.ReportRunnerRequest) -> list[pb.RunAtRunner]:
-    """Stores output and ends, and returns how much of each run is here. Blocks. Raises OSError."""
+    """Stores output and ends, and returns how much of each run is here. What cannot be stored comes again with the next
+    report. Blocks."""
     for part in request.outputs:
         run = station.runs.get((part.agent_id, part.attempt))
         if run is not None and run.stored < _MAX_OUTPUT_BYTES:
-            run.append(part.offset, part.data)
+            with _noted(run):
+                run.append(part.offset, part.data)
     stored = []
     for there in request.runs:
         run = station.runs.get((there.agent_id, there.attempt))
         if run is None:
             continue
-        if there.HasField("end") and run.stored >= there.output_bytes:
-            run.finish(there.end)
-        stored.append(pb.RunAtRunner(agent_id=there.agent_id, attempt=there.attempt, output_bytes=run.stored))
+        if there.HasField("end") and _is_whole(run, there):
+            with _noted(run):
+                run.finish(there.end)
+        # What is more than can be stored is not sent again.
+        here = there.output_bytes if run.stored >= _MAX_OUTPUT_BYTES else run.stored
+        stored.append(pb.RunAtRunner(agent_id=there.agent_id, attempt=there.attempt, output_bytes=here))
     return stored
+
+
+def _is_whole(run: RemoteRun, there: pb.RunAtRunner) -> bool:
+    """Whether all of a run's output is here, or as much as can be stored."""
+    return run.stored >= min(there.output_bytes, _MAX_OUTPUT_BYTES)
+
+
+@contextmanager
+def _noted(run: RemoteRun) -> Iterator[None]:
+    """Logs an error of the disk, which must not keep the other runs of a report from being stored."""
+    try:
+        yield
+    except OSError as problem:
+        log.warning("what happened in %s cannot be stored yet: %s", run.directory, problem)
 
 
 def _end(station: Station, there: pb.RunAtRunner) -> None:

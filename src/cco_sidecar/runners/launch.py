@@ -67,6 +67,8 @@ class Launcher:
         self._store = store
         self._storage = settings.storage
         self._hub = hub
+        # Variables that hold tokens of projects, on a runner.
+        self._secrets = {each.credential for each in projects.remotes.values()}
         # Until when agents may run, if others take them over.
         shared = settings.storage / lease_file.FILE if settings.shares else None
         self._lease = str(lease or shared or "")
@@ -207,12 +209,16 @@ class Launcher:
         if agent.isolation == ISOLATION_WORKTREE:
             named = await self._base(agent, request, runner)
             base = await asyncio.to_thread(self.worktrees.commit_of, agent.project_id, named)
+            # Not the runner: the branch comes here, where other names may be taken.
+            agent.branch = await asyncio.to_thread(self.worktrees.new_branch, agent)
+            # An agent that goes on, goes on from what is here.
+            base = await asyncio.to_thread(self.worktrees.begin_remotely, agent, base)
         context = await self._context.for_agent(
             agent.project_id, agent.issue_id, agent.agent_type, agent.task, request.context_requirements, None
         )
         # From now on the attempt may begin there.
         await self._save_place(agent)
-        pid = await remote_launch.launch(
+        return await remote_launch.launch(
             *(self._hub, run, agent, request, self._types.require(agent.agent_type), runner),
             token=token,
             context_json=context.json,
@@ -221,10 +227,6 @@ class Launcher:
             base=base,
             resuming=resuming,
         )
-        if agent.branch and not self.worktrees.owns_branch(agent, agent.branch):
-            run.kill()
-            raise spawn_failed(f"runner {agent.runner_id} names the branch {agent.branch[:80]!r}, which is not its own")
-        return pid
 
     async def _save_place(self, agent: Agent) -> None:
         """Saves where the attempt will run. The record names the attempt once it has begun. Raises SidecarError."""
@@ -297,7 +299,7 @@ class Launcher:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(_NOT_INHERITED) and not is_reserved(name)
+            if not name.startswith(_NOT_INHERITED) and not is_reserved(name) and name not in self._secrets
         }
         if self.sandbox.active:
             inherited.pop("DBUS_SESSION_BUS_ADDRESS", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from cco_sidecar.core.agent_types import GROUP_KEYS, AgentType, AgentTypes
@@ -84,7 +84,8 @@ class Runner:
 
     @classmethod
     def read(cls, value: dict[str, Any]) -> Runner:
-        """The opposite of ``dataclasses.asdict``, from JSON."""
+        """The opposite of ``dataclasses.asdict``, from JSON, perhaps of another version."""
+        value = {each.name: value[each.name] for each in fields(cls) if each.name in value}
         words = {name: tuple(_word(each) for each in value[name]) for name in ("command", "resume")}
         texts = {name: tuple(value[name]) for name in ("credentials", "tags")}
         return cls(**(value | words | texts | {"limits": Limits(**value["limits"])}))

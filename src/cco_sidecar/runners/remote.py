@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,10 @@ from orchestra.v1 import runner_service_pb2 as pb
 # Written before the order to start is sent: from then on the attempt may have begun.
 ORDERED_FILE = "ordered"
 _LOOK_SECONDS = 1.0
+_DAY_SECONDS = 86_400.0
+_MOST_CHARACTERS = 200
+# After the kill; then the runner does not do what it is told.
+_KILL_SECONDS = 30.0
 
 
 class Place(Protocol):
@@ -23,6 +28,10 @@ class Place(Protocol):
 
     def post(self, order: pb.AttendRunnerResponse) -> None:
         """Sends an order that needs no answer, if the runner is connected. Thread-safe."""
+        ...
+
+    def give_up(self) -> None:
+        """Trusts the runner no more."""
         ...
 
     def watch(self, run: RemoteRun) -> None:
@@ -49,6 +58,11 @@ class RemoteRun(Run):
         self._renewed = False
         # The project and the commit that its worktree starts from.
         self.base = ("", "")
+        # As the runner reported: its process, when, and the worktree.
+        self.instance, self.listed_at, self.worktree = "", 0.0, ""
+        # Why the end is not known.
+        self.unknown_for = ""
+        self._killed_at = 0.0
         self._over = asyncio.Event()
 
     @property
@@ -71,6 +85,8 @@ class RemoteRun(Run):
         waits = self.began_at is not None and self._report() is None
         if waits:
             self._place.watch(self)
+            # The runner may have been away when it was renewed.
+            self._renewed = True
         return waits
 
     # -- what the runner reports ---------------------------------------------------------------------------
@@ -85,14 +101,20 @@ class RemoteRun(Run):
 
     def append(self, offset: int, data: bytes) -> None:
         """Adds a part of the output, unless one before it is missing. Blocks. Raises OSError."""
-        new = data[self.stored - offset :] if offset < self.stored else data
-        if new and offset <= self.stored and self.directory.is_dir():
+        here = self.stored
+        if offset <= here < offset + len(data) and self.directory.is_dir():
             with open(self.output, "ab") as file:
-                file.write(new)
+                file.write(data[here - offset :])
 
     def finish(self, end: pb.RunEnd) -> None:
-        """Stores how the run ended. Blocks. Raises OSError."""
+        """Stores how the run ended, once. Blocks. Raises OSError."""
+        if self._report() is not None or not self.directory.is_dir():
+            return
         known = {field.name: value for field, value in end.ListFields()} | {"known": end.known}
+        known |= {name: str(known[name])[:_MOST_CHARACTERS] for name in ("signal", "limit") if name in known}
+        if "ended_at" in known:
+            # Its clock may be another.
+            known["ended_at"] = min(max(0.0, known["ended_at"]), time.time() + _DAY_SECONDS)
         text = orjson.dumps(Exit(**known)._asdict())
         write_atomically(self.directory / EXIT_FILE, text, mode=PRIVATE_FILE)
 
@@ -113,11 +135,20 @@ class RemoteRun(Run):
 
     async def ended(self) -> Exit:
         while self.began_at is not None and self._report() is None and not self._place.is_lost():
+            if self._killed_at and time.monotonic() - self._killed_at > _KILL_SECONDS and self._is_current():
+                self._killed_at = 0.0
+                self._place.give_up()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._over.wait()
                     break
-        return self._report() or UNKNOWN
+        report = self._report()
+        if report is None:
+            lost = self._place.is_lost()
+            self.unknown_for = (
+                "its runner was lost" if lost else "its runner was stopped, or does not know how it ended"
+            )
+        return report or UNKNOWN
 
     def keep_token(self, token: str) -> None:
         """Writes a token that the runner has, or gets with the order to start. Raises OSError."""
@@ -133,7 +164,12 @@ class RemoteRun(Run):
         self._place.post(self._order(stop=pb.StopRun(grace_seconds=grace)))
 
     def kill(self) -> None:
+        self._killed_at = self._killed_at or time.monotonic()
         self.stop(0.0)
+
+    def _is_current(self) -> bool:
+        """Whether the runner says that the run is still there."""
+        return time.monotonic() - self.listed_at < _KILL_SECONDS
 
     def is_paused(self) -> bool:
         """Returns False: that is not reported."""
@@ -148,6 +184,9 @@ class RemoteRun(Run):
 
     def clean(self) -> None:
         super().clean()
+        self._place.forget(self.key)
+
+    def release(self) -> None:
         self._place.forget(self.key)
 
     def _order(self, **order: object) -> pb.AttendRunnerResponse:

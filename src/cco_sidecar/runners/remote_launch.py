@@ -18,6 +18,9 @@ from orchestra.v1.agent_service_pb2 import AgentType as AgentTypeMessage
 
 log = logging.getLogger(__name__)
 
+# A worktree, its hooks (agents.worktree_timeout_seconds is an hour at most by far), and a program that starts slowly.
+_PATIENCE_SECONDS = 900.0
+
 
 async def launch(
     hub: Hub,
@@ -35,7 +38,7 @@ async def launch(
     resuming: bool,
 ) -> int:
     """Returns the pid at the runner; 0 if the runner was lost before it answered, so that the attempt may have begun.
-    Sets the agent's branch and worktree. Raises SidecarError, OSError."""
+    Sets the agent's worktree. Raises SidecarError, OSError."""
     own = {field.name: getattr(known, field.name) for field in AgentTypeMessage.DESCRIPTOR.fields}
     order = pb.LaunchRun(
         agent=agent,
@@ -57,7 +60,7 @@ async def launch(
     station.watch(run)
     try:
         answer = await station.ask(
-            pb.AttendRunnerResponse(agent_id=agent.agent_id, attempt=agent.attempt, launch=order)
+            pb.AttendRunnerResponse(agent_id=agent.agent_id, attempt=agent.attempt, launch=order), _PATIENCE_SECONDS
         )
     except SidecarError as problem:
         if problem.code != LOST:
@@ -65,5 +68,5 @@ async def launch(
             raise
         log.warning("runner %s was lost while it started agent %s", agent.runner_id, agent.agent_id)
         return 0
-    agent.branch, agent.worktree = answer.branch, answer.worktree
+    agent.worktree = answer.worktree
     return answer.process_id

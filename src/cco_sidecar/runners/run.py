@@ -327,6 +327,9 @@ class Run:
         """Removes the whole directory."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def release(self) -> None:
+        """Is called when another sidecar has taken the agent over; does nothing on this machine."""
+
     def clean(self) -> None:
         """Removes everything except the output."""
         try:

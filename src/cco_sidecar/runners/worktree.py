@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,8 @@ test ! -x "$hook" || {
 """
 # Refs that say what the branches of a runner started from: its own HEAD is another than that of the sidecar.
 _STARTS = "refs/cco/starts/"
+# An ID in full (gitglossary(7), object identifier), and nothing that git could take for an option.
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # So many times what is wanted of a diff is read, because files of secrets are left out of it.
 _READ = 32
 
@@ -68,32 +71,63 @@ class Repository:
         return self._text("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
 
     def tips(self, most: int) -> list[str]:
-        """Returns the newest commits that have a name, at most so many."""
+        """Returns the newest commits that have a name and all that leads to them, at most so many."""
+        if self.is_partial:
+            return []
         newest = ("--sort=-creatordate", f"--count={most}", "--format=%(objectname)")
         return self._text("for-each-ref", *newest, "refs/heads", "refs/remotes", "refs/tags").split()
 
     def pack(self, wanted: str, have: Sequence[str]) -> bytes:
         """Returns a commit and all that leads to it, without what leads to ``have``. Commits that are not here are
         ignored."""
-        hex_ = re.compile(r"[0-9a-f]{40,64}")
-        known = [each for each in have if hex_.fullmatch(each) and self.commit_of(each)]
+        known = [each for each in have if _COMMIT.fullmatch(each) and self.commit_of(each)]
         given = "".join(f"{line}\n" for line in (wanted, *(f"^{each}" for each in known)))
         arguments = ("pack-objects", "--revs", "--thin", "--stdout", "--delta-base-offset", "--quiet")
-        return self._done(*arguments, given=given.encode()).output
+        done = self._done(*arguments, given=given.encode())
+        if done.code:
+            raise spawn_failed(f"the commits of {self._git.root.name} cannot be read: {done.said[:200]}")
+        return done.output
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether not everything that leads to a commit is here (git-clone(1), --depth and --filter)."""
+        common = self._layout.common_dir
+        return (common / "shallow").exists() or any((common / "objects" / "pack").glob("*.promisor"))
 
     def take(self, pack: bytes, tip: str) -> None:
         """Stores a pack that makes the commit ``tip`` complete. Raises SidecarError (AGT_001) if it does not, or is
-        damaged."""
-        if pack:
-            stored = self._done("index-pack", "--stdin", "--fix-thin", "--strict", given=pack)
-            if stored.code:
-                raise spawn_failed(f"the commits cannot be stored: {stored.said[:200]}")
-        if not self._succeeds("rev-list", "--objects", "--quiet", tip, "--not", "--all", "--"):
-            raise spawn_failed(f"what leads to commit {tip[:12]} is missing")
+        damaged; then nothing of it stays."""
+        if not _COMMIT.fullmatch(tip):
+            raise spawn_failed(f"{tip[:80]!r} is not the ID of a commit")
+        objects = self._layout.common_dir / "objects"
+        with tempfile.TemporaryDirectory(dir=objects, prefix="incoming-") as directory:
+            apart = Path(directory)
+            (apart / "pack").mkdir()
+            if pack:
+                stored = self._done("index-pack", "--stdin", "--fix-thin", "--strict", given=pack, objects=apart)
+                if stored.code:
+                    raise spawn_failed(f"the commits cannot be stored: {stored.said[:200]}")
+            if self._done("rev-list", "--objects", "--quiet", tip, "--not", "--all", "--", objects=apart).code:
+                fix = "if a repository is a shallow or partial clone, fix: git fetch --unshallow, or clone it again"
+                raise spawn_failed(f"what leads to commit {tip[:12]} is missing; {fix}")
+            # The index last: with it, git finds the pack.
+            for file in sorted((apart / "pack").iterdir(), key=lambda each: each.suffix == ".idx"):
+                file.rename(objects / "pack" / file.name)
 
-    def set_branch(self, branch: str, commit: str) -> None:
-        """Makes a branch name a commit. Raises SidecarError (AGT_001)."""
-        if not self._succeeds("update-ref", f"refs/heads/{branch}", commit):
+    def advance(self, branch: str, pack: bytes, tip: str) -> None:
+        """Stores what an agent added to its branch elsewhere, and makes the branch name it. Raises SidecarError
+        (AGT_001) if that is not what was here, and more."""
+        former = self.commit_of(f"refs/heads/{branch}")
+        start = former or self.commit_of(_STARTS + branch)
+        if not start or tip == former:
+            return
+        if _COMMIT.fullmatch(tip) and tip != start and self.commit_of(tip):
+            # Nobody makes others' work his own by naming it.
+            raise spawn_failed(f"commit {tip[:12]} is here, and not of branch {branch}")
+        self.take(pack, tip)
+        if not self._succeeds("merge-base", "--is-ancestor", start, tip):
+            raise spawn_failed(f"branch {branch} was changed here too, or rewritten there: {tip[:12]} does not follow")
+        if not self._succeeds("update-ref", f"refs/heads/{branch}", tip, former or "0" * len(tip)):
             raise spawn_failed(f"branch {branch} cannot be written")
 
     def has_branch(self, branch: str) -> bool:
@@ -122,18 +156,18 @@ class Repository:
     def changed_files(self, base: str) -> dict[str, list[str]]:
         """Returns the paths that differ from a commit, committed or not, by the letter of ``git diff``: A, M, D."""
         found: dict[str, list[str]] = {}
-        code, text = self._run(
+        done = self._done(
             "diff", "--name-status", "--no-renames", "--no-ext-diff", "--ignore-submodules=dirty", "-z", base
         )
-        parts = text.split("\0")
+        parts = _names(done.output)
         for letter, name in zip(parts[::2], parts[1::2], strict=False):
             found.setdefault(letter[:1], []).append(name)
         found.setdefault("A", []).extend(self.untracked_files())
-        return {} if code else {letter: sorted(names) for letter, names in found.items() if names}
+        return {} if done.code else {letter: sorted(names) for letter, names in found.items() if names}
 
     def untracked_files(self) -> list[str]:
         """Returns the files that git neither knows nor ignores."""
-        return sorted(filter(None, self._run("ls-files", "--others", "--exclude-standard", "-z")[1].split("\0")))
+        return sorted(filter(None, _names(self._output("ls-files", "--others", "--exclude-standard", "-z"))))
 
     def diff(self, base: str, most: int) -> bytes:
         """Returns up to ``most`` bytes of what differs from a commit, committed or not, as ``git diff`` prints it.
@@ -179,11 +213,18 @@ class Repository:
     def _output(self, *arguments: str, cut_at: int | None = None) -> bytes:
         return self._done(*arguments, cut_at=cut_at).output
 
-    def _done(self, *arguments: str, cut_at: int | None = None, given: bytes = b"") -> Done:
+    def _done(
+        self, *arguments: str, cut_at: int | None = None, given: bytes = b"", objects: Path | None = None
+    ) -> Done:
         try:
-            return self._git.run(*arguments, cut_at=cut_at, given=given)
+            return self._git.run(*arguments, cut_at=cut_at, given=given, objects=objects)
         except GitFailed as problem:
             raise spawn_failed(str(problem)) from problem
+
+
+def _names(output: bytes) -> list[str]:
+    """Returns file names to be shown: what is not UTF-8 is replaced."""
+    return output.decode(errors="replace").split("\0")
 
 
 def begin(root: Path, path: Path, scratch: Path) -> None:

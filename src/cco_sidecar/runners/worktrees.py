@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 MAX_PACK_BYTES = 256 * 2**20
 _PART_BYTES = 2 * 2**20
 _MOST_TIPS = 200
+_PATIENCE_SECONDS = 30.0
 # Runs a command as the agent, which can also see the given directory. Returns why it failed; empty if it succeeded.
 Prepare = Callable[[list[str], Path], Awaitable[str]]
 
@@ -82,10 +83,6 @@ class Worktrees:
         taken = "/" in self._prefix and worktree.Repository(root, self._scratch).has_branch(head)
         return (self._prefix.replace("/", "-") if taken else self._prefix) + agent_id
 
-    def owns_branch(self, agent: Agent, branch: str) -> bool:
-        """Whether a branch has the name of an agent's own."""
-        return branch in (self._prefix + agent.agent_id, self._prefix.replace("/", "-") + agent.agent_id)
-
     def pack(self, project: str, wanted: str, have: Sequence[str]) -> bytes:
         """Returns a commit as a pack, see ``Repository.pack``. Blocking. Raises SidecarError."""
         return worktree.Repository(self._root(project), self._scratch).pack(wanted, have)
@@ -100,11 +97,23 @@ class Worktrees:
         worktree.Repository(self._root(project), self._scratch).take(pack, commit)
 
     def note_start(self, agent: Agent, commit: str) -> None:
-        """Notes what the agent's new branch starts from. Blocking. Raises SidecarError."""
-        if not agent.branch:
-            root = self._root(agent.project_id)
-            branch = self._branch(root, agent.agent_id)
-            worktree.Repository(root, self._scratch).note_start(branch, commit)
+        """Notes what the agent's branch starts from, unless it is there already. Blocking. Raises SidecarError."""
+        repository = worktree.Repository(self._root(agent.project_id), self._scratch)
+        if not repository.has_branch(agent.branch):
+            repository.note_start(agent.branch, commit)
+
+    def begin_remotely(self, agent: Agent, base: str) -> str:
+        """Notes what the agent's new branch starts from, and returns that: its last commit if the branch is here.
+        Blocking. Raises SidecarError."""
+        repository = worktree.Repository(self._root(agent.project_id), self._scratch)
+        tip = repository.commit_of(f"refs/heads/{agent.branch}")
+        if not tip:
+            repository.note_start(agent.branch, base)
+        return tip or base
+
+    def new_branch(self, agent: Agent) -> str:
+        """Returns the name of the agent's branch, which may not exist yet. Blocking. Raises SidecarError."""
+        return agent.branch or self._branch(self._root(agent.project_id), agent.agent_id)
 
     def commits(self, agent: Agent, have: Sequence[str]) -> tuple[str, bytes]:
         """Returns the last commit of the agent's branch, and the pack that leads to it from ``have``. Blocking. Raises
@@ -128,11 +137,11 @@ class Worktrees:
                 )
                 size, tip = part.pack_bytes, part.tip_commit
                 pack += part.pack
-                if size > MAX_PACK_BYTES or not (part.pack or len(pack) == size):
-                    raise spawn_failed(f"the commits of runner {agent.runner_id} are too many bytes: {size}")
+                whole = len(pack) == size
+                if size > MAX_PACK_BYTES or not (whole or len(part.pack) == _PART_BYTES):
+                    raise spawn_failed(f"the runner sent {len(part.pack)} of {size} bytes")
             if tip:
-                await asyncio.to_thread(repository.take, bytes(pack), tip)
-                await asyncio.to_thread(repository.set_branch, agent.branch, tip)
+                await asyncio.to_thread(repository.advance, agent.branch, bytes(pack), tip)
         except SidecarError as problem:
             log.warning("the commits of %s stay at runner %s: %s", agent.agent_id, agent.runner_id, problem)
 
@@ -174,7 +183,7 @@ class Worktrees:
         if station is None or not station.usable:
             raise lost(agent.runner_id)
         ask = pb.AskWorktree(agent=agent, action=action, max_bytes=most, **more)
-        return await station.ask(pb.AttendRunnerResponse(agent_id=agent.agent_id, worktree=ask))
+        return await station.ask(pb.AttendRunnerResponse(agent_id=agent.agent_id, worktree=ask), _PATIENCE_SECONDS)
 
     async def tidy(self, agent: Agent, merged: str = "") -> bool:
         """Removes the worktree if its work is merged, and returns whether it did. The caller holds the lock, or the

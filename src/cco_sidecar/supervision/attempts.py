@@ -16,6 +16,7 @@ from cco_sidecar.core.retry import Backoff
 from cco_sidecar.runners import logs
 from cco_sidecar.runners.launch import GRACE_SECONDS, Launcher, resumes, timeout_of
 from cco_sidecar.runners.outcome import outcome
+from cco_sidecar.runners.remote import RemoteRun
 from cco_sidecar.runners.run import Exit, Run
 from cco_sidecar.runners.usage import UsageReader
 from cco_sidecar.supervision import life
@@ -84,8 +85,9 @@ class Attempts:
         attempt = active.attempt
         assert attempt is not None
         attempt.exit = await _exit_of(attempt.run)
-        if not attempt.exit.known and active.record.runner_id and not attempt.monitor.ended_for:
-            attempt.monitor.ended_for = f"the runner {active.record.runner_id}, which ran it, was lost"
+        if isinstance(attempt.run, RemoteRun):
+            active.record.worktree = active.record.worktree or attempt.run.worktree
+            attempt.monitor.ended_for = attempt.monitor.ended_for or attempt.run.unknown_for
         try:
             return await self._judge_exit(active, attempt, attempt.exit)
         except Exception as problem:

@@ -11,14 +11,17 @@ from pathlib import Path
 
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.core import security_log
+from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.metrics import Metrics
+from cco_sidecar.runners.hub import Hub
 from cco_sidecar.runners.orphans import Orphans
 from cco_sidecar.runners.worktrees import Worktrees
 from cco_sidecar.storage.base import TAKEN_OVER, AgentStore
 from cco_sidecar.supervision.active import ActiveAgent, Attempt
 from cco_sidecar.supervision.leases import Leases
+from cco_sidecar.supervision.life import ENDED_STATUSES
 from cco_sidecar.supervision.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,7 @@ class Maintenance:
         *,
         leases: Leases,
         worktrees: Worktrees,
+        hub: Hub,
         store: AgentStore,
         bus: EventBus,
         metrics: Metrics,
@@ -52,6 +56,7 @@ class Maintenance:
         self._supervisor = supervisor
         self._leases = leases
         self._worktrees = worktrees
+        self._hub = hub
         self._store = store
         self._bus = bus
         self._metrics = metrics
@@ -60,6 +65,9 @@ class Maintenance:
         self._log_retention = log_retention
         self._shared = shared
         self._orphans = Orphans()
+        # Runners may take their time.
+        self._background = Background()
+        self._tidying: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
@@ -67,8 +75,10 @@ class Maintenance:
         while True:
             try:
                 await self._check_agents()
+                self._hub.look()
                 if intervals % _RARELY == 0:
-                    await self.tidy_worktrees()
+                    if self._tidying is None or self._tidying.done():
+                        self._tidying = self._background.start(self.tidy_worktrees(), "worktrees")
                     await asyncio.to_thread(self._remove_old_logs)
                 if intervals % _ORPHANS == 0:
                     await asyncio.to_thread(self._orphans.reap)
@@ -123,7 +133,14 @@ class Maintenance:
                 if agent_id in self._supervisor.active:
                     continue
                 stored = await self._store.by_id(agent_id)
-                if stored is None or not await self._worktrees.tidy(stored.agent):
+                if stored is None or stored.agent.status not in ENDED_STATUSES:
+                    continue
+                if stored.agent.sidecar_id != self._supervisor.sidecar_id:
+                    # Its own sidecar does that.
+                    continue
+                # What did not come when the agent ended.
+                await self._worktrees.fetch(stored.agent)
+                if not await self._worktrees.tidy(stored.agent):
                     continue
                 # If the agent was resumed in the meantime, its record is newer.
                 if agent_id not in self._supervisor.active:

@@ -24,8 +24,8 @@ class Placement:
             place = self._choose(active, here)
             if place is not None:
                 return active, place
-            if not any(station.usable for station in self._hub.stations.values()):
-                # All wait for this machine.
+            if not self._has_slot(HERE, here) and not any(map(_has_slot, self._hub.stations.values())):
+                # Nobody can start, whatever it needs.
                 break
         return None
 
@@ -47,20 +47,24 @@ class Placement:
         if place == HERE:
             return not self.max_concurrent or here < self.max_concurrent
         station = self._hub.stations.get(place)
-        return station is not None and station.usable and station.has_slot
+        return station is not None and _has_slot(station)
 
     def _is_gone(self, place: str) -> bool:
         return place != HERE and self._hub.station(place).is_lost()
 
-    @staticmethod
-    def _suits(station: Station, active: ActiveAgent) -> bool:
+    def _suits(self, station: Station, active: ActiveAgent) -> bool:
         offer, agent = station.offer, active.record
         return (
             station.usable
-            and wanted(active) <= {*offer.tags, offer.runner_id}
+            # The ID of another runner is no tag.
+            and wanted(active) <= (station.tags - self._hub.stations.keys()) | {station.runner_id}
             and (not offer.agent_types or agent.agent_type in offer.agent_types)
             and (not offer.project_ids or agent.project_id in offer.project_ids)
         )
+
+
+def _has_slot(station: Station) -> bool:
+    return station.usable and station.has_slot
 
 
 def wanted(active: ActiveAgent) -> set[str]:

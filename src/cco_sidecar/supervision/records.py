@@ -9,7 +9,7 @@ from functools import partial
 
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core import announcements, codec
-from cco_sidecar.core.clock import Clock, timestamp
+from cco_sidecar.core.clock import Clock, micros_of, timestamp
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.core.tracing import Tracer
@@ -251,4 +251,6 @@ def _write_exit(record: Agent, active: ActiveAgent) -> None:
         if value is not None:
             setattr(record, name, value)
     if end.ended_at is not None:
-        record.ended_at.CopyFrom(timestamp(int(end.ended_at * 1e6)))
+        # By another machine's clock, perhaps.
+        ended = max(int(end.ended_at * 1e6), micros_of(record.started_at))
+        record.ended_at.CopyFrom(timestamp(ended))

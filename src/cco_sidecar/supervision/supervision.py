@@ -92,6 +92,7 @@ class Supervision:
             self.supervisor,
             leases=self.leases,
             worktrees=worktrees,
+            hub=self.hub,
             store=agents,
             bus=self._bus,
             metrics=metrics,

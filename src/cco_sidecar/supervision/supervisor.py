@@ -387,6 +387,8 @@ class Supervisor:
         self._forget(active)
 
     def _forget(self, active: ActiveAgent) -> None:
+        if active.taken_over and active.attempt is not None:
+            active.attempt.run.release()
         self._running.discard(active.agent_id)
         self.active.pop(active.agent_id, None)
         active.set_begun()

@@ -95,7 +95,9 @@ type CreateRunnerTokenRequest struct {
 	RunnerId string `protobuf:"bytes,1,opt,name=runner_id,json=runnerId,proto3" json:"runner_id,omitempty"`
 	// Seconds until the token expires, up to 2592000 (30 days, the default). A runner that is
 	// connected gets new ones.
-	TtlSeconds    *int32 `protobuf:"varint,2,opt,name=ttl_seconds,json=ttlSeconds,proto3,oneof" json:"ttl_seconds,omitempty"`
+	TtlSeconds *int32 `protobuf:"varint,2,opt,name=ttl_seconds,json=ttlSeconds,proto3,oneof" json:"ttl_seconds,omitempty"`
+	// Tags that the runner may have, at most 20; any when empty.
+	Tags          []string `protobuf:"bytes,3,rep,name=tags,proto3" json:"tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -142,6 +144,13 @@ func (x *CreateRunnerTokenRequest) GetTtlSeconds() int32 {
 		return *x.TtlSeconds
 	}
 	return 0
+}
+
+func (x *CreateRunnerTokenRequest) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
 }
 
 // The token of a runner.
@@ -300,11 +309,11 @@ type Runner struct {
 	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
 	// Version of its program.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	// What distinguishes it; agents that ask for all of some tags run here.
+	// What distinguishes it, at most 20; agents that ask for all of some tags run here.
 	Tags []string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty"`
-	// Agent types that it runs; all when empty.
+	// Agent types that it runs, at most 1,000; all when empty.
 	AgentTypes []string `protobuf:"bytes,5,rep,name=agent_types,json=agentTypes,proto3" json:"agent_types,omitempty"`
-	// Projects that it has a repository of; all when empty.
+	// Projects that it has a repository of, at most 1,000; all when empty.
 	ProjectIds []string `protobuf:"bytes,6,rep,name=project_ids,json=projectIds,proto3" json:"project_ids,omitempty"`
 	// Agents that it runs at a time; 0 means no limit.
 	Capacity uint32 `protobuf:"varint,7,opt,name=capacity,proto3" json:"capacity,omitempty"`
@@ -1221,7 +1230,9 @@ type RunAtRunner struct {
 	// How it ended; absent while it runs or starts.
 	End *RunEnd `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
 	// Bytes of its output.
-	OutputBytes   int64 `protobuf:"varint,4,opt,name=output_bytes,json=outputBytes,proto3" json:"output_bytes,omitempty"`
+	OutputBytes int64 `protobuf:"varint,4,opt,name=output_bytes,json=outputBytes,proto3" json:"output_bytes,omitempty"`
+	// Path of its worktree; empty without one.
+	Worktree      string `protobuf:"bytes,5,opt,name=worktree,proto3" json:"worktree,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1282,6 +1293,13 @@ func (x *RunAtRunner) GetOutputBytes() int64 {
 		return x.OutputBytes
 	}
 	return 0
+}
+
+func (x *RunAtRunner) GetWorktree() string {
+	if x != nil {
+		return x.Worktree
+	}
+	return ""
 }
 
 // How an attempt ended.
@@ -1477,8 +1495,6 @@ type RunnerAnswer struct {
 	ErrorMessage string `protobuf:"bytes,3,opt,name=error_message,json=errorMessage,proto3" json:"error_message,omitempty"`
 	// Process ID of an attempt that was launched.
 	ProcessId int32 `protobuf:"varint,4,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
-	// Branch of its worktree; empty without one.
-	Branch string `protobuf:"bytes,5,opt,name=branch,proto3" json:"branch,omitempty"`
 	// Path of its worktree; empty without one, or after it was removed.
 	Worktree string `protobuf:"bytes,6,opt,name=worktree,proto3" json:"worktree,omitempty"`
 	// Files that the agent changed.
@@ -1553,13 +1569,6 @@ func (x *RunnerAnswer) GetProcessId() int32 {
 		return x.ProcessId
 	}
 	return 0
-}
-
-func (x *RunnerAnswer) GetBranch() string {
-	if x != nil {
-		return x.Branch
-	}
-	return ""
 }
 
 func (x *RunnerAnswer) GetWorktree() string {
@@ -1871,11 +1880,12 @@ var File_orchestra_v1_runner_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_runner_service_proto_rawDesc = "" +
 	"\n" +
-	"!orchestra/v1/runner_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a orchestra/v1/agent_service.proto\x1a$orchestra/v1/blueprint_service.proto\x1a\x1aorchestra/v1/options.proto\"\x8f\x01\n" +
+	"!orchestra/v1/runner_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a orchestra/v1/agent_service.proto\x1a$orchestra/v1/blueprint_service.proto\x1a\x1aorchestra/v1/options.proto\"\xad\x01\n" +
 	"\x18CreateRunnerTokenRequest\x12%\n" +
 	"\trunner_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\brunnerId\x12<\n" +
 	"\vttl_seconds\x18\x02 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00N@)\x00\x00\x00\x00\x80\xc6CAH\x00R\n" +
-	"ttlSeconds\x88\x01\x01B\x0e\n" +
+	"ttlSeconds\x88\x01\x01\x12\x1c\n" +
+	"\x04tags\x18\x03 \x03(\tB\b\xea\xe0\x18\x04\x10\x01\x18\x14R\x04tagsB\x0e\n" +
 	"\f_ttl_seconds\"\x90\x01\n" +
 	"\x19CreateRunnerTokenResponse\x12\x1b\n" +
 	"\trunner_id\x18\x01 \x01(\tR\brunnerId\x12\x1b\n" +
@@ -1884,15 +1894,15 @@ const file_orchestra_v1_runner_service_proto_rawDesc = "" +
 	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x14\n" +
 	"\x12ListRunnersRequest\"E\n" +
 	"\x13ListRunnersResponse\x12.\n" +
-	"\arunners\x18\x01 \x03(\v2\x14.orchestra.v1.RunnerR\arunners\"\xba\x02\n" +
+	"\arunners\x18\x01 \x03(\v2\x14.orchestra.v1.RunnerR\arunners\"\xda\x02\n" +
 	"\x06Runner\x12\x1b\n" +
 	"\trunner_id\x18\x01 \x01(\tR\brunnerId\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\x12\x12\n" +
-	"\x04tags\x18\x04 \x03(\tR\x04tags\x12\x1f\n" +
-	"\vagent_types\x18\x05 \x03(\tR\n" +
-	"agentTypes\x12\x1f\n" +
-	"\vproject_ids\x18\x06 \x03(\tR\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1c\n" +
+	"\x04tags\x18\x04 \x03(\tB\b\xea\xe0\x18\x04\x10\x01\x18\x14R\x04tags\x12*\n" +
+	"\vagent_types\x18\x05 \x03(\tB\t\xea\xe0\x18\x05\x10\x01\x18\xe8\aR\n" +
+	"agentTypes\x12*\n" +
+	"\vproject_ids\x18\x06 \x03(\tB\t\xea\xe0\x18\x05\x10\x01\x18\xe8\aR\n" +
 	"projectIds\x12\x1a\n" +
 	"\bcapacity\x18\a \x01(\rR\bcapacity\x12\x18\n" +
 	"\arunning\x18\b \x01(\rR\arunning\x12;\n" +
@@ -1962,13 +1972,14 @@ const file_orchestra_v1_runner_service_proto_rawDesc = "" +
 	"\x04runs\x18\x05 \x03(\v2\x19.orchestra.v1.RunAtRunnerB\a\xea\xe0\x18\x03\x18\x90NR\x04runs\x12:\n" +
 	"\aoutputs\x18\x06 \x03(\v2\x17.orchestra.v1.RunOutputB\a\xea\xe0\x18\x03\x18\x90NR\aoutputs\x12=\n" +
 	"\aanswers\x18\a \x03(\v2\x1a.orchestra.v1.RunnerAnswerB\a\xea\xe0\x18\x03\x18\x90NR\aanswers\x12%\n" +
-	"\tworktrees\x18\b \x03(\tB\a\xea\xe0\x18\x03\x18\x90NR\tworktrees\"\x95\x01\n" +
+	"\tworktrees\x18\b \x03(\tB\a\xea\xe0\x18\x03\x18\x90NR\tworktrees\"\xb1\x01\n" +
 	"\vRunAtRunner\x12!\n" +
 	"\bagent_id\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02`\n" +
 	"R\aagentId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12&\n" +
 	"\x03end\x18\x03 \x01(\v2\x14.orchestra.v1.RunEndR\x03end\x12!\n" +
-	"\foutput_bytes\x18\x04 \x01(\x03R\voutputBytes\"\xc0\x02\n" +
+	"\foutput_bytes\x18\x04 \x01(\x03R\voutputBytes\x12\x1a\n" +
+	"\bworktree\x18\x05 \x01(\tR\bworktree\"\xc0\x02\n" +
 	"\x06RunEnd\x12 \n" +
 	"\texit_code\x18\x01 \x01(\x05H\x00R\bexitCode\x88\x01\x01\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\tR\x06signal\x12\x14\n" +
@@ -1989,15 +2000,14 @@ const file_orchestra_v1_runner_service_proto_rawDesc = "" +
 	"R\aagentId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\"\x85\x03\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\"\xf3\x02\n" +
 	"\fRunnerAnswer\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1d\n" +
 	"\n" +
 	"error_code\x18\x02 \x01(\tR\terrorCode\x12#\n" +
 	"\rerror_message\x18\x03 \x01(\tR\ferrorMessage\x12\x1d\n" +
 	"\n" +
-	"process_id\x18\x04 \x01(\x05R\tprocessId\x12\x16\n" +
-	"\x06branch\x18\x05 \x01(\tR\x06branch\x12\x1a\n" +
+	"process_id\x18\x04 \x01(\x05R\tprocessId\x12\x1a\n" +
 	"\bworktree\x18\x06 \x01(\tR\bworktree\x124\n" +
 	"\achanges\x18\a \x01(\v2\x1a.orchestra.v1.ChangedFilesR\achanges\x12\x12\n" +
 	"\x04diff\x18\b \x01(\fR\x04diff\x12'\n" +
@@ -2007,7 +2017,7 @@ const file_orchestra_v1_runner_service_proto_rawDesc = "" +
 	" \x01(\tR\ttipCommit\x12\x12\n" +
 	"\x04pack\x18\v \x01(\fR\x04pack\x12\x1d\n" +
 	"\n" +
-	"pack_bytes\x18\f \x01(\x04R\tpackBytes\"Z\n" +
+	"pack_bytes\x18\f \x01(\x04R\tpackBytesJ\x04\b\x05\x10\x06\"Z\n" +
 	"\fChangedFiles\x12\x14\n" +
 	"\x05added\x18\x01 \x03(\tR\x05added\x12\x1a\n" +
 	"\bmodified\x18\x02 \x03(\tR\bmodified\x12\x18\n" +
@@ -2019,7 +2029,7 @@ const file_orchestra_v1_runner_service_proto_rawDesc = "" +
 	"\bagent_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02`\n" +
 	"R\aagentId\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\x05R\aattempt\x12*\n" +
-	"\fhave_commits\x18\x05 \x03(\tB\a\xea\xe0\x18\x03\x18\xe8\aR\vhaveCommits\")\n" +
+	"\fhave_commits\x18\x05 \x03(\tB\a\xea\xe0\x18\x03\x18\xc8\x01R\vhaveCommits\")\n" +
 	"\x13ReadCommitsResponse\x12\x12\n" +
 	"\x04pack\x18\x01 \x01(\fR\x04pack\"\x8f\x01\n" +
 	"\x14ReportRunnerResponse\x121\n" +
@@ -2038,7 +2048,7 @@ const file_orchestra_v1_runner_service_proto_rawDesc = "" +
 	"\x11CreateRunnerToken\x12&.orchestra.v1.CreateRunnerTokenRequest\x1a'.orchestra.v1.CreateRunnerTokenResponse\"6\xea\xe0\x18\t\b\xc9\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/api/runners/{runner_id}/token\x12s\n" +
 	"\vListRunners\x12 .orchestra.v1.ListRunnersRequest\x1a!.orchestra.v1.ListRunnersResponse\"\x1f\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x0e\x12\f/api/runners\x12\x92\x01\n" +
 	"\fAttendRunner\x12!.orchestra.v1.AttendRunnerRequest\x1a\".orchestra.v1.AttendRunnerResponse\"9\xea\xe0\x18\v\b\xc8\x01\x10\x03\x18\a(\x01H\x04\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/api/runners/{runner_id}/attend0\x01\x12\x95\x01\n" +
-	"\fReportRunner\x12!.orchestra.v1.ReportRunnerRequest\x1a\".orchestra.v1.ReportRunnerResponse\">\xea\xe0\x18\x10\b\xc8\x01\x10\x01\x18\a(\x010\x80\x80\x80\x04H\x04\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/api/runners/{runner_id}/report\x12\x90\x01\n" +
+	"\fReportRunner\x12!.orchestra.v1.ReportRunnerRequest\x1a\".orchestra.v1.ReportRunnerResponse\">\xea\xe0\x18\x10\b\xc8\x01\x10\x01\x18\a(\x010\x80\x80\x80\x02H\x04\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/api/runners/{runner_id}/report\x12\x90\x01\n" +
 	"\vReadCommits\x12 .orchestra.v1.ReadCommitsRequest\x1a!.orchestra.v1.ReadCommitsResponse\":\xea\xe0\x18\v\b\xc8\x01\x10\x03\x18\a(\x01H\x04\x82\xd3\xe4\x93\x02%:\x01*\" /api/runners/{runner_id}/commits0\x01B\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 

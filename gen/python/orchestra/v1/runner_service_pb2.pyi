@@ -28,12 +28,14 @@ WORKTREE_ACTION_DISCARD: WorktreeAction
 WORKTREE_ACTION_READ_COMMITS: WorktreeAction
 
 class CreateRunnerTokenRequest(_message.Message):
-    __slots__ = ("runner_id", "ttl_seconds")
+    __slots__ = ("runner_id", "ttl_seconds", "tags")
     RUNNER_ID_FIELD_NUMBER: _ClassVar[int]
     TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
     runner_id: str
     ttl_seconds: int
-    def __init__(self, runner_id: _Optional[str] = ..., ttl_seconds: _Optional[int] = ...) -> None: ...
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, runner_id: _Optional[str] = ..., ttl_seconds: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CreateRunnerTokenResponse(_message.Message):
     __slots__ = ("runner_id", "jwt_token", "expires_at")
@@ -211,16 +213,18 @@ class ReportRunnerRequest(_message.Message):
     def __init__(self, runner_id: _Optional[str] = ..., sidecar_id: _Optional[str] = ..., instance: _Optional[str] = ..., running: _Optional[int] = ..., runs: _Optional[_Iterable[_Union[RunAtRunner, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[RunOutput, _Mapping]]] = ..., answers: _Optional[_Iterable[_Union[RunnerAnswer, _Mapping]]] = ..., worktrees: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RunAtRunner(_message.Message):
-    __slots__ = ("agent_id", "attempt", "end", "output_bytes")
+    __slots__ = ("agent_id", "attempt", "end", "output_bytes", "worktree")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WORKTREE_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     attempt: int
     end: RunEnd
     output_bytes: int
-    def __init__(self, agent_id: _Optional[str] = ..., attempt: _Optional[int] = ..., end: _Optional[_Union[RunEnd, _Mapping]] = ..., output_bytes: _Optional[int] = ...) -> None: ...
+    worktree: str
+    def __init__(self, agent_id: _Optional[str] = ..., attempt: _Optional[int] = ..., end: _Optional[_Union[RunEnd, _Mapping]] = ..., output_bytes: _Optional[int] = ..., worktree: _Optional[str] = ...) -> None: ...
 
 class RunEnd(_message.Message):
     __slots__ = ("exit_code", "signal", "limit", "stopped", "ended_at", "peak_memory_bytes", "cpu_seconds", "known")
@@ -255,12 +259,11 @@ class RunOutput(_message.Message):
     def __init__(self, agent_id: _Optional[str] = ..., attempt: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class RunnerAnswer(_message.Message):
-    __slots__ = ("order_id", "error_code", "error_message", "process_id", "branch", "worktree", "changes", "diff", "untracked_files", "tip_commit", "pack", "pack_bytes")
+    __slots__ = ("order_id", "error_code", "error_message", "process_id", "worktree", "changes", "diff", "untracked_files", "tip_commit", "pack", "pack_bytes")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     ERROR_CODE_FIELD_NUMBER: _ClassVar[int]
     ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
-    BRANCH_FIELD_NUMBER: _ClassVar[int]
     WORKTREE_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     DIFF_FIELD_NUMBER: _ClassVar[int]
@@ -272,7 +275,6 @@ class RunnerAnswer(_message.Message):
     error_code: str
     error_message: str
     process_id: int
-    branch: str
     worktree: str
     changes: ChangedFiles
     diff: bytes
@@ -280,7 +282,7 @@ class RunnerAnswer(_message.Message):
     tip_commit: str
     pack: bytes
     pack_bytes: int
-    def __init__(self, order_id: _Optional[str] = ..., error_code: _Optional[str] = ..., error_message: _Optional[str] = ..., process_id: _Optional[int] = ..., branch: _Optional[str] = ..., worktree: _Optional[str] = ..., changes: _Optional[_Union[ChangedFiles, _Mapping]] = ..., diff: _Optional[bytes] = ..., untracked_files: _Optional[_Iterable[str]] = ..., tip_commit: _Optional[str] = ..., pack: _Optional[bytes] = ..., pack_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, order_id: _Optional[str] = ..., error_code: _Optional[str] = ..., error_message: _Optional[str] = ..., process_id: _Optional[int] = ..., worktree: _Optional[str] = ..., changes: _Optional[_Union[ChangedFiles, _Mapping]] = ..., diff: _Optional[bytes] = ..., untracked_files: _Optional[_Iterable[str]] = ..., tip_commit: _Optional[str] = ..., pack: _Optional[bytes] = ..., pack_bytes: _Optional[int] = ...) -> None: ...
 
 class ChangedFiles(_message.Message):
     __slots__ = ("added", "modified", "deleted")

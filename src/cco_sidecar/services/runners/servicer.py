@@ -23,6 +23,7 @@ class RunnerServicer:
         self._worktrees = supervision.launcher.worktrees
         self._cluster = supervision.cluster
         self._tokens = tokens
+        self._packing = asyncio.Semaphore(2)
 
     async def CreateRunnerToken(
         self, request: pb.CreateRunnerTokenRequest, principal: Principal
@@ -30,7 +31,7 @@ class RunnerServicer:
         if request.runner_id in RESERVED_SUBJECTS:
             raise invalid_request(f"runner_id: '{request.runner_id}' is reserved for the sidecar", field="runner_id")
         ttl = request.ttl_seconds if request.HasField("ttl_seconds") else RUNNER_TTL_SECONDS
-        minted = self._tokens.mint_runner(request.runner_id, ttl)
+        minted = self._tokens.mint_runner(request.runner_id, tuple(request.tags) or None, ttl)
         expires = timestamp(int(minted.principal.expires_at * 1e6))
         return pb.CreateRunnerTokenResponse(runner_id=request.runner_id, jwt_token=minted.token, expires_at=expires)
 
@@ -41,11 +42,13 @@ class RunnerServicer:
         self, request: pb.AttendRunnerRequest, principal: Principal
     ) -> AsyncIterator[pb.AttendRunnerResponse]:
         _require_own(request.runner_id, principal)
+        if principal.tags is not None and (more := set(request.runner.tags) - set(principal.tags)):
+            raise permission_denied(f"the token does not allow the tag '{min(more)}'; it was created with --tag")
         station = self._hub.attend(request)
         welcome = pb.RunnerWelcome(
             sidecar_id=self._cluster.sidecar_id,
             sidecar_ids=self._sidecars(),
-            jwt_token=self._tokens.mint_runner(request.runner_id).token,
+            jwt_token=self._tokens.mint_runner(request.runner_id, principal.tags).token,
             lost_after_seconds=int(self._hub.lost_after),
         )
         async for order in station.orders(pb.AttendRunnerResponse(welcome=welcome)):
@@ -64,7 +67,9 @@ class RunnerServicer:
         run = self._hub.station(request.runner_id).runs.get((request.agent_id, request.attempt))
         if run is None or not run.base[1]:
             raise not_found("AGT_004", f"runner '{request.runner_id}' was not told to start {request.agent_id}")
-        pack = await asyncio.to_thread(self._worktrees.pack, *run.base, request.have_commits)
+        async with self._packing:
+            # One at a time: they are large.
+            pack = await asyncio.to_thread(self._worktrees.pack, *run.base, request.have_commits)
         for start in range(0, len(pack), _PART_BYTES):
             yield pb.ReadCommitsResponse(pack=pack[start : start + _PART_BYTES])
 

@@ -31,6 +31,8 @@ _KEEP_SESSION = """
 """
 # SQLSTATE after lock_timeout (PostgreSQL, appendix A).
 _LOCK_NOT_AVAILABLE = "55P03"
+# Of a write at a standby.
+_READ_ONLY = "25006"
 # Of a deadlock, and of a transaction that cannot be put in an order with another.
 _PASSES = frozenset({"40P01", "40001"})
 # A process that is paused within a transaction must not hold up the others: the leader's lease is longer.
@@ -53,8 +55,10 @@ class PostgreSQL:
         self.name = parsed.set(query={}).render_as_string(hide_password=True)
 
     def engine(self, *, reads: bool = False) -> sa.Engine:
-        given = {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": _UNANSWERED_MS}
-        timeout = {name: value for name, value in given.items() if name not in self._url.query}
+        given: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": _UNANSWERED_MS}
+        # After a failover the address may lead to a standby for a while.
+        given["target_session_attrs"] = "read-write"
+        wanted = {name: value for name, value in given.items() if name not in self._url.query}
         try:
             engine = sa.create_engine(
                 self._url,
@@ -62,7 +66,7 @@ class PostgreSQL:
                 # Detect a connection that the server closed before using it.
                 pool_pre_ping=True,
                 max_overflow=0,
-                connect_args={"client_encoding": "utf8", **timeout},
+                connect_args={"client_encoding": "utf8", **wanted},
                 hide_parameters=True,
             )
         except ModuleNotFoundError as problem:
@@ -70,6 +74,7 @@ class PostgreSQL:
                 "database_url: PostgreSQL needs the driver psycopg; fix: pip install 'cco-sidecar[postgres]'"
             ) from problem
         sa.event.listen(engine, "connect", _prepared)
+        sa.event.listen(engine, "handle_error", _leaves_standby)
         return engine.execution_options(postgresql_readonly=True) if reads else engine
 
     def insert(self, table: sa.Table) -> Any:
@@ -142,6 +147,12 @@ class PostgreSQL:
     def unusable(self, problem: Exception) -> SettingsError:
         reason = str(getattr(problem, "orig", problem)).strip().splitlines()
         return SettingsError(f"cannot use the database {self.name}: {reason[0] if reason else 'no reason given'}")
+
+
+def _leaves_standby(context: sa.engine.ExceptionContext) -> None:
+    """Closes a connection to a server that has become read-only, so that the next one leads to where writes go."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 def _prepared(connection: Any, _: Any) -> None:

@@ -33,6 +33,13 @@ export declare type CreateRunnerTokenRequest = Message<"orchestra.v1.CreateRunne
    * @generated from field: optional int32 ttl_seconds = 2;
    */
   ttlSeconds?: number;
+
+  /**
+   * Tags that the runner may have, at most 20; any when empty.
+   *
+   * @generated from field: repeated string tags = 3;
+   */
+  tags: string[];
 };
 
 /**
@@ -137,21 +144,21 @@ export declare type Runner = Message<"orchestra.v1.Runner"> & {
   version: string;
 
   /**
-   * What distinguishes it; agents that ask for all of some tags run here.
+   * What distinguishes it, at most 20; agents that ask for all of some tags run here.
    *
    * @generated from field: repeated string tags = 4;
    */
   tags: string[];
 
   /**
-   * Agent types that it runs; all when empty.
+   * Agent types that it runs, at most 1,000; all when empty.
    *
    * @generated from field: repeated string agent_types = 5;
    */
   agentTypes: string[];
 
   /**
-   * Projects that it has a repository of; all when empty.
+   * Projects that it has a repository of, at most 1,000; all when empty.
    *
    * @generated from field: repeated string project_ids = 6;
    */
@@ -664,6 +671,13 @@ export declare type RunAtRunner = Message<"orchestra.v1.RunAtRunner"> & {
    * @generated from field: int64 output_bytes = 4;
    */
   outputBytes: bigint;
+
+  /**
+   * Path of its worktree; empty without one.
+   *
+   * @generated from field: string worktree = 5;
+   */
+  worktree: string;
 };
 
 /**
@@ -815,13 +829,6 @@ export declare type RunnerAnswer = Message<"orchestra.v1.RunnerAnswer"> & {
    * @generated from field: int32 process_id = 4;
    */
   processId: number;
-
-  /**
-   * Branch of its worktree; empty without one.
-   *
-   * @generated from field: string branch = 5;
-   */
-  branch: string;
 
   /**
    * Path of its worktree; empty without one, or after it was removed.
