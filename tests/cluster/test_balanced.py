@@ -46,6 +46,7 @@ def balancer(team: Team, tmp_path: Path) -> Iterator[tuple[str, str]]:
     for machine, sidecar in zip(("10.0.0.6", "10.0.0.7"), team.running, strict=True):
         text = text.replace(f"{machine}:3002 port 3001", f"127.0.0.1:{sidecar.grpc_port} port {sidecar.port}")
         text = text.replace(f"{machine}:3001", f"127.0.0.1:{sidecar.port}")
+        text = text.replace(f"{machine}:3002", f"127.0.0.1:{sidecar.grpc_port}")
     text = text.replace("bind :3001", f"bind 127.0.0.1:{rest}").replace("bind :3002", f"bind 127.0.0.1:{grpc}")
     config = tmp_path / "haproxy.cfg"
     config.write_text(text)

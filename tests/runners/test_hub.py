@@ -136,6 +136,9 @@ async def test_an_order_without_an_answer_is_sent_again(world: World) -> None:
     await world.turn()
     world.orders.clear()
     await world.attend()
+    # Before it has a lease, nothing could be started.
+    assert [each.WhichOneof("order") for each in world.orders] == [None]
+    await world.report()
     assert [each.WhichOneof("order") for each in world.orders] == [None, "worktree"]
     asking.cancel()
 
@@ -148,6 +151,7 @@ async def test_a_stop_and_a_token_are_told_again(world: World) -> None:
     await world.turn()
     world.orders.clear()
     await world.attend()
+    await world.report(runs=[at()])
     assert {each.WhichOneof("order") for each in world.orders[1:]} == {"stop", "renew"}
 
 
@@ -193,6 +197,90 @@ async def test_the_lease_is_no_longer_than_the_sidecars_own(world: World) -> Non
     assert (await world.report()).lease_seconds == LOST_AFTER - 15
     world.silent = 100.0
     assert (await world.report()).lease_seconds == 0
+
+
+async def test_another_process_says_nothing_about_what_the_former_one_started(world: World) -> None:
+    """It may be on another machine, with other storage: the agents of the former end with its lease."""
+    await world.attend()
+    run = world.run()
+    await world.report(runs=[at()])
+    world.time += 15
+    await world.attend(instance="two")
+    await world.report(instance="two")
+    assert await world.over(run) is None
+    for _ in range(6):
+        world.time += 9
+        await world.report(instance="two")
+    found = await world.over(run)
+    assert found is not None and not found.known
+
+
+async def test_one_that_leaves_is_gone_at_once(world: World) -> None:
+    await world.attend()
+    run = world.run()
+    end = pb.RunEnd(known=False)
+    await world.report(runs=[at(end=end)], leaving=True)
+    found = await world.over(run)
+    assert found is not None and not found.known
+    assert world.hub.is_gone("far") and world.hub.listed() == []
+    await world.attend(instance="two")
+    assert not world.hub.is_gone("far")
+
+
+async def test_one_that_does_not_end_what_it_is_told_to_is_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cco_sidecar.runners.remote._KILL_SECONDS", 0.0)
+    monkeypatch.setattr(RemoteRun, "_is_current", lambda self: True)
+    await world.attend()
+    run = world.run()
+    await world.report(runs=[at()])
+    run.kill()
+    assert await world.over(run) is None
+    with pytest.raises(SidecarError) as refused:
+        await world.report(runs=[at()])
+    assert refused.value.code == "RUN_002"
+
+
+async def test_a_full_disk_costs_no_lease(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.attend()
+    full, other = world.run("full"), world.run("other")
+
+    def append(self: RemoteRun, offset: int, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RemoteRun, "append", lambda self, *part: append(self, *part) if self is full else None)
+    end = pb.RunEnd(known=True, exit_code=0)
+    response = await world.report(
+        runs=[at("full"), at("other", end=end)], outputs=[output(b"x", agent_id="full"), output(b"", agent_id="other")]
+    )
+    assert response.lease_seconds == LOST_AFTER
+    found = await world.over(other)
+    assert found is not None and found.exit_code == 0
+
+
+@pytest.mark.parametrize("ended_at", [1e300, -5.0])
+async def test_an_end_at_no_possible_time_is_stored_at_one(world: World, ended_at: float) -> None:
+    await world.attend()
+    run = world.run()
+    end = pb.RunEnd(known=True, signal="S" * 5000, ended_at=ended_at)
+    await world.report(runs=[at(end=end)])
+    found = await world.over(run)
+    assert found is not None and found.ended_at is not None and 0 <= found.ended_at < 1e11
+    assert found.signal is not None and len(found.signal) == 200
+
+
+async def test_more_output_than_can_be_stored_does_not_hide_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cco_sidecar.runners.hub._MAX_OUTPUT_BYTES", 4)
+    await world.attend()
+    run = world.run()
+    response = await world.report(
+        runs=[at(output_bytes=10, end=pb.RunEnd(known=True, exit_code=0))], outputs=[output(b"123456")]
+    )
+    assert response.stored[0].output_bytes == 10
+    assert await world.over(run) is not None
 
 
 async def test_two_processes_do_not_share_a_name(world: World) -> None:

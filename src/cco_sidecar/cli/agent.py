@@ -278,7 +278,7 @@ def _details(agent: Agent) -> str:
 _SHOWN = (
     *("agent_type", "issue_id", "project_id", "task", "runner", "model", "priority", "attempt", "max_attempts"),
     *("created_at", "started_at", "ended_at", "retry_at", "process_id", "exit_code", "signal", "queue_position"),
-    *("spawned_by", "branch", "worktree", "result_id", "credentials"),
+    *("runner_id", "spawned_by", "branch", "worktree", "result_id", "credentials"),
 )
 
 

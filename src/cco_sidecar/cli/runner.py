@@ -63,17 +63,26 @@ def _line(runner: pb.Runner) -> str:
 @click.option("--url", required=True, metavar="URL", help="URL of a sidecar, or of the load balancer of several.")
 @click.option("--grpc", "grpc_target", default="", metavar="HOST:PORT", help="Its gRPC port.  [default: the next port]")
 @click.option(
-    "--token", envvar=RUNNER_TOKEN, metavar="JWT", help="Its token.  [default: that of the last time]", default=""
+    "--token",
+    envvar=RUNNER_TOKEN,
+    metavar="JWT",
+    help="Token of the runner.  [default: that of the last time]",
+    default="",
 )
 @click.option("--tag", "tags", multiple=True, help="What distinguishes it, such as gpu. Can be given several times.")
 @click.option("--type", "agent_types", multiple=True, help="An agent type that it runs.  [default: all]")
-@click.option("--capacity", type=click.IntRange(min=0), default=os.cpu_count() or 1, show_default=True, help="Agents.")
+@click.option(
+    "--capacity",
+    type=click.IntRange(min=0),
+    default=os.cpu_count() or 1,
+    help="Agents at a time; 0 for no limit.  [default: processors]",
+)
 @click.option("--project", "projects", multiple=True, metavar="[ID=]PATH|URL", help="A repository.  [default: .]")
 @click.option("--storage", type=click.Path(path_type=Path), help=f"Storage directory.  [default: {_STORAGE}]")
 @click.option("--port", type=click.IntRange(0, 65534), default=0, help="Port for its agents.  [default: any]")
 @click.option("--ca", "ca_file", metavar="FILE", help="CA of the sidecar's certificate.  [default: the system's]")
-@click.option("--cert", "cert_file", metavar="FILE", help="Certificate that the sidecar is shown.")
-@click.option("--key", "key_file", metavar="FILE", help="Its key.  [default: in the file of the certificate]")
+@click.option("--cert", "cert_file", metavar="FILE", help="Client certificate to present to the sidecar.")
+@click.option("--key", "key_file", metavar="FILE", help="Key of the client certificate.  [default: in its file]")
 @click.option("--insecure", is_flag=True, help="Send the token without TLS, on a network that you trust.")
 @click.pass_context
 def join(
@@ -109,7 +118,10 @@ def join(
         "grpc_port": port + 1 if port else 0,
     }
     flags["project_root"] = named.pop("", None) or str(Path.cwd())
-    settings = settings_of(ctx, service=False, **flags, projects=named or None)
+    try:
+        settings = settings_of(ctx, service=False, **flags, projects=named or None)
+    except SettingsError as problem:
+        raise SettingsError(str(problem).replace("--project-root", "--project")) from problem
     joining = Joining(
         url=url,
         grpc_target=grpc_target,
@@ -167,7 +179,8 @@ async def _run(joining: object, settings: Settings) -> None:
         if joined.done():
             echo(f"joined {joined.result()}; ready for {joining.capacity or 'any number of'} agents")
         await ended
-        echo("stopping ...")
+        leaves = ended.result() is signal.SIGHUP
+        echo("leaving; the agents go on for the next 'cco runner join'" if leaves else "ending the agents ...")
     except OSError as problem:
         where = problem.filename or settings.storage
         raise SettingsError(f"cannot use {where}: {problem.strerror or problem}") from problem

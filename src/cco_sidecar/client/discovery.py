@@ -98,7 +98,7 @@ def require_safe(target: Target, token: str, *, insecure: bool) -> None:
     if token and not insecure and not target.secure and not target.local:
         raise SettingsError(
             f"refusing to send a token to {target.address} without TLS; use an https:// URL, or, on a trusted network, "
-            "insecure=True in the SDK or --jwt-token in cco"
+            "insecure=True in the SDK, --jwt-token in cco, or --insecure of 'cco runner join'"
         )
 
 

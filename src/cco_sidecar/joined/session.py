@@ -97,7 +97,10 @@ class Session:
             await self.work.close(keep_agents=keep_agents)
             if not keep_agents and self.connected.is_set():
                 with suppress(SidecarError):
-                    await self._report_once(self.work)
+                    # All output first.
+                    while await asyncio.to_thread(lambda: self.work is not None and self.work.has_news):
+                        await self._report_once(self.work)
+                    await self._report_once(self.work, leaving=True)
         await self._background.end()
 
     async def _attend(self) -> None:
@@ -114,6 +117,9 @@ class Session:
                 async with asyncio.timeout(_CONNECTION_SECONDS):
                     orders: Any = self._server.stub.AttendRunner(request, metadata=self._server.metadata)
                     async for order in orders:
+                        if instance != self._instance:
+                            # It was told before the agents were given up.
+                            break
                         if order.HasField("welcome"):
                             backoff = Backoff()
                             await self._begin(order.welcome)
@@ -136,6 +142,7 @@ class Session:
             work = await asyncio.to_thread(self._work_for, self, welcome.lost_after_seconds)
             work.recover()
             self.work = work
+        self.work.leased.clear()
         self._server.welcomed(welcome)
         self._server.heard_of(list(welcome.sidecar_ids))
         self._failing = ""
@@ -164,18 +171,19 @@ class Session:
                     await work.news.wait()
                     break
 
-    async def _report_once(self, work: Work) -> None:
+    async def _report_once(self, work: Work, *, leaving: bool = False) -> None:
         """Raises SidecarError."""
         async with self._reporting:
-            await self._tell(work)
+            await self._tell(work, leaving=leaving)
 
-    async def _tell(self, work: Work) -> None:
+    async def _tell(self, work: Work, *, leaving: bool) -> None:
         began = time.monotonic()
         request = pb.ReportRunnerRequest(
             runner_id=self._server.offer.runner_id,
             sidecar_id=self.sidecar_id,
             instance=self._instance,
             running=self._server.running,
+            leaving=leaving,
         )
         work.news.clear()
         await asyncio.to_thread(work.report, request, self._most_bytes)
@@ -190,6 +198,7 @@ class Session:
         assert self._lease is not None
         self._lease.renew(began, response.lease_seconds)
         self.heard = time.monotonic()
+        work.leased.set()
         work.reported(request, response)
         self._server.heard_of(list(response.sidecar_ids))
 

@@ -84,6 +84,8 @@ class Work:
         self._answers: list[pb.RunnerAnswer] = []
         self._background = Background()
         self._closing = False
+        # Set while agents have a lease: without one, their shims start nothing.
+        self.leased = asyncio.Event()
         # Set when there is something to report.
         self.news = asyncio.Event()
 
@@ -113,6 +115,7 @@ class Work:
     async def close(self, *, keep_agents: bool) -> None:
         """Ends the attempts, unless the next process is to continue with them."""
         self._closing = True
+        self.leased.set()
         if not keep_agents:
             for held in self._held.values():
                 # One that is being started is ended once it has begun.
@@ -201,6 +204,7 @@ class Work:
         launcher = self._launcher
         if order.base:
             await self._complete(agent, order.base)
+        await self.leased.wait()
         launcher.sandbox.require()
         pid = await launcher.spawn(
             agent, order.request, runner, held.run, order.jwt_token, resuming=order.resuming, base=order.base or "HEAD"

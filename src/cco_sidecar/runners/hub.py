@@ -43,6 +43,8 @@ class Station:
         self.heard = self._now()
         # Since it connected: from then on its agents have a lease.
         self.reported = False
+        # It has said that it ends, and that its agents have ended.
+        self.left = False
         # How many agents run there for other sidecars, as it last reported.
         self.others = 0
         # IDs of the agents that have a worktree there.
@@ -81,7 +83,7 @@ class Station:
         self.runs[run.key] = run
 
     def is_lost(self) -> bool:
-        return self._now() - self.heard > self._hub.lost_after
+        return self.left or self._now() - self.heard > self._hub.lost_after
 
     def lose(self) -> bool:
         """If the runner is lost, nothing counts any more of what it says, or was told. Returns whether that is new."""
@@ -138,7 +140,8 @@ class Station:
         answer = self._loop.create_future()
         self._unanswered[order.order_id] = (order, answer)
         try:
-            self._post(order)
+            if self.reported:
+                self._post(order)
             while not answer.done():
                 if self.is_lost() or (until is not None and self._now() > until):
                     raise lost(self.runner_id)
@@ -155,16 +158,20 @@ class Station:
         if answer is not None and not answer.done():
             answer.set_result(given)
 
+    def catch_up(self) -> None:
+        """Sends what the runner may have missed. Its agents have a lease by now."""
+        self.reported = True
+        missed = [order for order, _ in self._unanswered.values()]
+        missed += [order for run in self.runs.values() for order in run.pending()]
+        for each in missed:
+            self._post(each)
+
     async def orders(self, welcome: pb.AttendRunnerResponse) -> AsyncIterator[pb.AttendRunnerResponse]:
-        """Yields what the runner has to do, from what it may have missed on, until another connection takes over."""
+        """Yields what the runner has to do, until another connection takes over."""
         former, own = self._orders, asyncio.Queue[pb.AttendRunnerResponse | None]()
         self._orders = own
         if former is not None:
             former.put_nowait(None)
-        missed = [order for order, _ in self._unanswered.values()]
-        missed += [order for run in self.runs.values() for order in run.pending()]
-        for each in missed:
-            own.put_nowait(each)
         try:
             yield welcome
             while (order := await own.get()) is not None:
@@ -188,6 +195,7 @@ class Hub:
         self._silent = silent
         self._clock = clock
         self.stations: dict[str, Station] = {}
+        self._began = now()
         # Processes of runners whose agents were given up.
         self.given_up: set[str] = set()
         self.changed: Callable[[], None] = lambda: None
@@ -203,6 +211,11 @@ class Hub:
         station = self.station(runner_id)
         run = station.runs.get((agent_id, attempt))
         return run if run is not None else RemoteRun(directory, agent_id, attempt, station)
+
+    def is_gone(self, runner_id: str) -> bool:
+        """Whether a runner is lost, or has not come since the start for as long."""
+        station = self.stations.get(runner_id)
+        return self.now() - self._began > self.lost_after if station is None else station.is_lost()
 
     def look(self) -> None:
         """Gives up runners that are lost. Called every second."""
@@ -229,7 +242,7 @@ class Hub:
                 "RUN_001",
                 f"another runner is connected as '{request.runner_id}' from {station.offer.host}; give each its own ID",
             )
-        station.instance, station.heard = request.instance, self.now()
+        station.instance, station.heard, station.left = request.instance, self.now(), False
         station.offer = request.runner
         station.offer.runner_id = request.runner_id
         station.tags = frozenset(request.runner.tags)
@@ -249,7 +262,7 @@ class Hub:
         if station.instance != request.instance or not station.connected:
             raise unavailable("RUN_003", f"runner '{request.runner_id}' is not connected here; attend first")
         had_slot = station.usable and station.has_slot
-        station.heard, station.reported = self.now(), True
+        station.heard = self.now()
         station.others = max(0, request.running - sum(not each.HasField("end") for each in request.runs))
         if request.worktrees:
             station.worktrees = tuple(request.worktrees)
@@ -273,7 +286,14 @@ class Hub:
             elif ours is None and not station.starts(key) and strangers < _MOST_STRANGERS:
                 strangers += 1
                 _end(station, there)
-        if station.has_slot and not had_slot:
+        if not station.reported:
+            station.catch_up()
+        if request.leaving:
+            log.info("runner has left", extra={"runner_id": request.runner_id})
+            station.left = True
+            station.lose()
+            self.changed()
+        elif station.has_slot and not had_slot:
             self.changed()
         # Others take this sidecar's agents over so long after its last sign of life.
         lease = max(0.0, self.lost_after - self._silent())

@@ -40,7 +40,7 @@ test ! -x "$hook" || {
 """
 # Refs that say what the branches of a runner started from: its own HEAD is another than that of the sidecar.
 _STARTS = "refs/cco/starts/"
-# An ID in full (gitglossary(7), object identifier), and nothing that git could take for an option.
+# An ID in full (git-rev-parse(1)), and nothing that git could take for an option.
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # So many times what is wanted of a diff is read, because files of secrets are left out of it.
 _READ = 32
@@ -242,7 +242,8 @@ def command(root: Path, path: Path, branch: str, base: str, scratch: Path) -> li
     exists = repository.has_branch(branch)
     if not exists and not repository.commit_of(base):
         raise spawn_failed(f"{root.name} has no commit yet; a worktree needs one to start from")
-    naming = (str(path), branch) if exists else ("-b", branch, str(path), base)
+    # The agent's own branch may be checked out at a machine that is lost, if the repository is shared.
+    naming = ("--force", str(path), branch) if exists else ("-b", branch, str(path), base)
     return ["sh", "-c", PREPARE, "prepare", str(root), str(path), *naming]
 
 

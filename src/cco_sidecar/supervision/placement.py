@@ -32,7 +32,7 @@ class Placement:
     def _choose(self, active: ActiveAgent, here: int) -> str | None:
         """Returns the ID of a runner, HERE, or None while no place has a free slot."""
         agent = active.record
-        if agent.worktree and not self._is_gone(agent.runner_id):
+        if agent.worktree and not (agent.runner_id and self._hub.is_gone(agent.runner_id)):
             # Its work is there, and nowhere else.
             places = {agent.runner_id: 0.0} if self._has_slot(agent.runner_id, here) else {}
         else:
@@ -48,9 +48,6 @@ class Placement:
             return not self.max_concurrent or here < self.max_concurrent
         station = self._hub.stations.get(place)
         return station is not None and _has_slot(station)
-
-    def _is_gone(self, place: str) -> bool:
-        return place != HERE and self._hub.station(place).is_lost()
 
     def _suits(self, station: Station, active: ActiveAgent) -> bool:
         offer, agent = station.offer, active.record

@@ -630,6 +630,13 @@ export declare type ReportRunnerRequest = Message<"orchestra.v1.ReportRunnerRequ
    * @generated from field: repeated string worktrees = 8;
    */
   worktrees: string[];
+
+  /**
+   * True with the last report of a runner that ends: its agents have ended.
+   *
+   * @generated from field: bool leaving = 9;
+   */
+  leaving: boolean;
 };
 
 /**
