@@ -71,6 +71,12 @@ class Maintenance:
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
+        try:
+            await self._repeat()
+        finally:
+            await self._background.end()
+
+    async def _repeat(self) -> None:
         intervals = 0
         while True:
             try:
@@ -135,8 +141,8 @@ class Maintenance:
                 stored = await self._store.by_id(agent_id)
                 if stored is None or stored.agent.status not in ENDED_STATUSES:
                     continue
-                if stored.agent.sidecar_id != self._supervisor.sidecar_id:
-                    # Its own sidecar does that.
+                if stored.agent.runner_id and stored.agent.sidecar_id != self._supervisor.sidecar_id:
+                    # A runner tells every sidecar of it; the agent's own does that.
                     continue
                 # What did not come when the agent ended.
                 await self._worktrees.fetch(stored.agent)
