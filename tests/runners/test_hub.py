@@ -155,6 +155,15 @@ async def test_a_stop_and_a_token_are_told_again(world: World) -> None:
     assert {each.WhichOneof("order") for each in world.orders[1:]} == {"stop", "renew"}
 
 
+async def test_a_new_token_is_told_at_once(world: World) -> None:
+    await world.attend()
+    run = world.run()
+    await world.report(runs=[at()])
+    run.write_token("new")
+    await world.turn()
+    assert world.orders[-1].renew.jwt_token == "new" and run.token() == "new"
+
+
 @pytest.mark.parametrize("ended", [True, False])
 async def test_a_run_that_the_sidecar_does_not_know_is_ended(world: World, ended: bool) -> None:
     await world.attend()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,24 @@ def test_what_is_incomplete_leaves_nothing(here: Repository, there: Path, root: 
         here.advance(BRANCH, b"PACK of lies", second)
     assert sorted(path.name for path in (root / ".git" / "objects").rglob("*")) == before
     assert git(root, "branch", "--list", BRANCH) == ""
+
+
+def test_a_commit_that_nobody_sent_is_missing(here: Repository, root: Path) -> None:
+    with pytest.raises(SidecarError, match="is missing"):
+        here.advance(BRANCH, b"", "f" * 40)
+
+
+def test_a_tree_that_would_harm_a_checkout_is_refused(
+    here: Repository, there: Path, root: Path, tmp_path: Path
+) -> None:
+    blob = head(there, "HEAD:one.txt")
+    (tmp_path / "tree").write_text(f"100644 blob {blob}\t.git\n")
+    tree = subprocess.run(
+        ["git", "mktree"], cwd=there, input=(tmp_path / "tree").read_text(), capture_output=True, text=True, check=True
+    ).stdout.strip()
+    tip = git(there, "commit-tree", tree, "-p", "HEAD", "-m", "hostile").strip()
+    with pytest.raises(SidecarError, match="cannot be stored"):
+        here.advance(BRANCH, pack_of(there, tmp_path / "other", tip, head(root)), tip)
 
 
 @pytest.mark.parametrize("change", ["added here", "rewritten there"])

@@ -12,6 +12,7 @@ from cco_sidecar.runners.presets import Runner
 from cco_sidecar.supervision.active import ActiveAgent
 from cco_sidecar.supervision.life import Life
 from cco_sidecar.supervision.placement import HERE, Placement
+from cco_sidecar.supervision.records import Records
 from orchestra.v1 import runner_service_pb2 as pb
 from orchestra.v1.agent_service_pb2 import Agent, SpawnAgentRequest
 
@@ -93,3 +94,12 @@ async def test_it_returns_to_its_worktree_unless_that_is_gone(world: World) -> N
     world.time += 100
     world.hub.stations["other"].heard = world.time
     assert world.place(working) in (("a", HERE), ("a", "other"))
+
+
+async def test_work_that_is_gone_is_not_looked_for_elsewhere() -> None:
+    records: Any = None
+    there = agent("a", runner_id="far", worktree="/w", branch="agent/a")
+    Records.set_place(records, there, "far")
+    assert (there.record.worktree, there.record.branch) == ("/w", "agent/a")
+    Records.set_place(records, there, "near")
+    assert (there.record.runner_id, there.record.worktree) == ("near", "")

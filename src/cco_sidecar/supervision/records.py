@@ -80,7 +80,8 @@ class Records:
         """Notes where the next attempt runs. Work at a machine that is gone is lost."""
         record = active.record
         if record.worktree and record.runner_id != runner_id:
-            record.worktree = record.branch = ""
+            # Not the branch: its commits may be here.
+            record.worktree = ""
         record.runner_id = runner_id
 
     async def note_result(self, active: ActiveAgent, result_id: str) -> None:
@@ -113,7 +114,8 @@ class Records:
             active.set_begun()
 
     async def save_failed_attempt(self, active: ActiveAgent) -> None:
-        """Saves the end of an attempt that another one follows."""
+        """Saves the end of an attempt that another one follows, perhaps on another machine."""
+        await self._worktrees.fetch(active.record)
         if await self._save_end(active, active.record) and active.attempt is not None:
             await asyncio.to_thread(active.attempt.run.clean)
         log.info("agent will be retried", extra=log_fields(active.record) | {"attempt": active.record.attempt})
