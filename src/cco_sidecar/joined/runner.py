@@ -47,6 +47,7 @@ TOKEN_FILE = "runner-token"
 _PORTS_FILE = "ports"
 _ORPHANS_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
+_CONNECT_SECONDS = 5.0
 # A sidecar that is not there any more is asked for so long, for the sake of what ran for it.
 _FORGET_SECONDS = 86_400.0
 
@@ -196,6 +197,9 @@ class JoinedRunner:
                         self.welcomed(order.welcome)
                         self.heard_of(list(order.welcome.sidecar_ids))
                         break
+                    orders.cancel()
+                    # Each is being connected to.
+                    await asyncio.sleep(_CONNECT_SECONDS)
                 except grpc.aio.AioRpcError as problem:
                     self._not_joined(error_of(problem))
                 finally:
@@ -206,6 +210,9 @@ class JoinedRunner:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _not_joined(self, problem: SidecarError) -> None:
+        if problem.code == "RUN_001" and self._sessions:
+            # One of our own has just connected.
+            return
         if problem.message != self._failing:
             self._failing = problem.message
             log.warning("cannot reach a sidecar, retrying: %s", problem.message)
