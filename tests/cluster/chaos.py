@@ -111,10 +111,12 @@ class Cluster:
             self.nodes: list[Node] = []
             for name in ("one", "two"):
                 self.nodes.append(Node(directory / name, root, database, socket, self.nats, **sections))
-                opened.callback(self.nodes[-1].close)
             self.runners = [Runner(directory / f"runner-{each}", root, self.nodes[each]) for each in (0, 1)]
             for runner in self.runners:
                 opened.callback(runner.close)
+            for node in self.nodes:
+                # Before the runners, where their agents end.
+                opened.callback(node.close)
             assert self.nodes[0].process is not None
             self.operator = self.nodes[0].process.operator.headers
             self.close = opened.pop_all().close

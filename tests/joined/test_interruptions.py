@@ -48,9 +48,10 @@ class Place:
         return self.runners[-1]
 
     def close(self) -> None:
+        # It ends the agents at the runners, as long as these are there.
+        self.sidecar.stop()
         for each in self.runners:
             each.end(signal.SIGKILL)
-        self.sidecar.stop()
 
 
 @pytest.fixture

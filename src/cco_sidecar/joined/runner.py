@@ -196,8 +196,6 @@ class JoinedRunner:
                     async for order in orders:
                         self.welcomed(order.welcome)
                         self.heard_of(list(order.welcome.sidecar_ids))
-                        break
-                    orders.cancel()
                     # Each is being connected to.
                     await asyncio.sleep(_CONNECT_SECONDS)
                 except grpc.aio.AioRpcError as problem:
@@ -210,9 +208,6 @@ class JoinedRunner:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _not_joined(self, problem: SidecarError) -> None:
-        if problem.code == "RUN_001" and self._sessions:
-            # One of our own has just connected.
-            return
         if problem.message != self._failing:
             self._failing = problem.message
             log.warning("cannot reach a sidecar, retrying: %s", problem.message)

@@ -432,7 +432,7 @@ type AttendRunnerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// ID of the runner, as in its token.
 	RunnerId string `protobuf:"bytes,1,opt,name=runner_id,json=runnerId,proto3" json:"runner_id,omitempty"`
-	// Sidecar to connect to; empty for the one that is called.
+	// Sidecar to connect to. Without it, the answer is a welcome, which says who is there.
 	SidecarId string `protobuf:"bytes,2,opt,name=sidecar_id,json=sidecarId,proto3" json:"sidecar_id,omitempty"`
 	// Random ID of the runner's process.
 	Instance string `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`

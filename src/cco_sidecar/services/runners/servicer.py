@@ -44,14 +44,17 @@ class RunnerServicer:
         _require_own(request.runner_id, principal)
         if principal.tags is not None and (more := set(request.runner.tags) - set(principal.tags)):
             raise permission_denied(f"the token does not allow the tag '{min(more)}'; it was created with --tag")
-        station = self._hub.attend(request)
         welcome = pb.RunnerWelcome(
             sidecar_id=self._cluster.sidecar_id,
             sidecar_ids=self._sidecars(),
             jwt_token=self._tokens.mint_runner(request.runner_id, principal.tags).token,
             lost_after_seconds=int(self._hub.lost_after),
         )
-        async for order in station.orders(pb.AttendRunnerResponse(welcome=welcome)):
+        if not request.sidecar_id:
+            # It only asks who is there.
+            yield pb.AttendRunnerResponse(welcome=welcome)
+            return
+        async for order in self._hub.attend(request).orders(pb.AttendRunnerResponse(welcome=welcome)):
             yield order
 
     async def ReportRunner(self, request: pb.ReportRunnerRequest, principal: Principal) -> pb.ReportRunnerResponse:

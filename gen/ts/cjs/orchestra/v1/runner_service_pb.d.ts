@@ -213,7 +213,7 @@ export declare type AttendRunnerRequest = Message<"orchestra.v1.AttendRunnerRequ
   runnerId: string;
 
   /**
-   * Sidecar to connect to; empty for the one that is called.
+   * Sidecar to connect to. Without it, the answer is a welcome, which says who is there.
    *
    * @generated from field: string sidecar_id = 2;
    */
