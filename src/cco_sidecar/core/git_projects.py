@@ -12,7 +12,14 @@ _SCHEMES = ("https", "ssh", "file", "http")
 _SCP = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!//)[^\s:][^\s]*")
 _BRANCH = re.compile(r"[A-Za-z0-9_][\w./-]*")
 _CREDENTIAL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_KEYS = frozenset({"url", "branch", "credential"})
+_KEYS = ("url", "branch", "credential")
+# Of a project in the config file (JSON Schema).
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in _KEYS},
+    "required": ["url"],
+    "additionalProperties": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ def git_project(value: Any) -> GitProject:
     given = {"url": value} if isinstance(value, str) else value
     if not isinstance(given, dict) or not all(isinstance(each, str) for each in given.values()):
         raise ValueError("expected a directory, a URL, or an object with 'url', 'branch' and 'credential'")
-    if unknown := sorted(set(given) - _KEYS):
+    if unknown := sorted(set(given).difference(_KEYS)):
         raise ValueError(f"unknown key '{unknown[0]}'; expected url, branch, credential")
     found = GitProject(**{"url": ""} | given)
     parts = urlsplit(found.url)

@@ -17,6 +17,7 @@ from cco_sidecar.core.declared import boolean as _boolean
 from cco_sidecar.core.declared import integer as _integer
 from cco_sidecar.core.declared import optional_path as _path
 from cco_sidecar.core.declared import setting as _setting
+from cco_sidecar.core.git_projects import SCHEMA as GIT_PROJECT
 from cco_sidecar.core.git_projects import GitProject
 from cco_sidecar.core.hosts import authority
 from orchestra.v1.config_pb2 import HandoverConfig, RateLimitConfig, RunnerConfig
@@ -26,15 +27,7 @@ CONTEXT_CACHE = "context-cache"
 DEFAULT_CONFIG = Path("~/.cco/config.json")
 ENVIRONMENT = "CCO_SIDECAR_"
 _DAY = 86_400
-
-
 _STRINGS = {"type": "array", "items": {"type": "string"}}
-_GIT_PROJECT = {
-    "type": "object",
-    "properties": {name: {"type": "string"} for name in ("url", "branch", "credential")},
-    "required": ["url"],
-    "additionalProperties": False,
-}
 _MAX_MB = 1024 * 1024
 
 
@@ -156,14 +149,10 @@ class Settings:
         "Project ids and their directories, or the URLs of their repositories; see below",
         file="projects",
         shown="none: every project is the one at project_root",
-        schema={"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, _GIT_PROJECT]}},
+        schema={"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, GIT_PROJECT]}},
     )
     refresh_projects: int = _integer(
-        60,
-        5,
-        _DAY,
-        "Seconds after which projects that are named by a URL are brought up to date",
-        file="sidecar.refresh_projects_seconds",
+        60, 5, _DAY, "Seconds after which projects with a URL are updated", file="sidecar.refresh_projects_seconds"
     )
     cache_size_mb: int = _integer(
         1024, 1, _MAX_MB, "Context cache, in MB", file="sidecar.cache_size_mb", flag="--cache-size-mb"
@@ -216,11 +205,7 @@ class Settings:
         file="agents.stuck_after_seconds",
     )
     agent_logs: int = _integer(
-        7 * _DAY,
-        0,
-        3650 * _DAY,
-        "Seconds that the logs of an ended agent are kept",
-        file="agents.log_retention_seconds",
+        7 * _DAY, 0, 3650 * _DAY, "Seconds that logs of ended agents are kept", file="agents.log_retention_seconds"
     )
     runners: Mapping[str, RunnerConfig] = _setting(
         dict,
@@ -377,10 +362,8 @@ class Settings:
     @property
     def project_directories(self) -> Mapping[str, Path]:
         """Where the projects are; those with a URL in the storage directory."""
-        return {
-            name: self.storage / "projects" / name if isinstance(place, GitProject) else place
-            for name, place in self.projects.items()
-        }
+        here = self.storage / "projects"
+        return {name: here / name if isinstance(at, GitProject) else at for name, at in self.projects.items()}
 
     @property
     def url(self) -> str:

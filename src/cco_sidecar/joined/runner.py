@@ -107,8 +107,7 @@ class JoinedRunner:
         self._background = Background()
         self._given = Given()
         self._projects = Projects(settings)
-        every = settings.refresh_projects
-        self._mirrors = Mirrors(self._projects, settings.storage / "git", every, _secret)
+        self._mirrors = Mirrors(settings, self._projects, _secret)
 
     @staticmethod
     def _forwarders(joining: Joining, grpc_address: str) -> tuple[Forwarder, Forwarder]:

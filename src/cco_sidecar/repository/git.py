@@ -23,6 +23,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from cco_sidecar.repository.git_keys import OF_PERSON, OF_REPOSITORY
 from cco_sidecar.repository.layout import (
     MAX_CONFIG_BYTES,
     GitFailed,
@@ -35,6 +36,7 @@ from cco_sidecar.repository.layout import (
     small_file,
     state_of,
 )
+from cco_sidecar.repository.remote import Remote
 
 log = logging.getLogger(__name__)
 
@@ -45,33 +47,6 @@ _MAX_STDERR_BYTES = 64 * 1024
 _STALLED_SECONDS = 0.3
 _ATTEMPTS = 10
 _CHUNK = 2**16
-# Keys that say how to read files and refs. None names a program, another file or a remote (git-config(1)).
-_OF_REPOSITORY = frozenset(
-    (
-        "core.repositoryformatversion",
-        "core.filemode",
-        "core.symlinks",
-        "core.ignorecase",
-        "core.precomposeunicode",
-        "core.autocrlf",
-        "core.eol",
-        "core.safecrlf",
-        "core.checkstat",
-        "core.trustctime",
-        "core.sparsecheckout",
-        "core.sparsecheckoutcone",
-        "index.sparse",
-        "extensions.objectformat",
-        "extensions.refstorage",
-    )
-)
-# Keys used from the user's own configuration. It is trusted, but only these matter for reading.
-_OF_PERSON = frozenset({"core.autocrlf", "core.eol", "core.excludesfile", "core.precomposeunicode"})
-# What git and ssh need to reach a remote: proxies, the agent that has the keys, certificates.
-_FOR_REMOTES = (
-    *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
-    *("SSH_AUTH_SOCK", "SSL_CERT_FILE", "GIT_SSL_CAINFO", "USER", "LOGNAME"),
-)
 _LINKED = ("refs", "packed-refs", "reftable", "logs", "shallow", "worktrees")
 
 
@@ -81,24 +56,6 @@ class Done(NamedTuple):
     code: int
     output: bytes
     said: str
-
-
-class Remote(NamedTuple):
-    """What git may do to reach a remote. ``protocol``: see GIT_ALLOW_PROTOCOL (git(1)); ``configuration``: for this
-    command only."""
-
-    protocol: str
-    configuration: Mapping[str, str]
-
-    def environment(self) -> dict[str, str]:
-        """Returns variables that no other user can see, unlike arguments."""
-        pairs = list(self.configuration.items())
-        found = {"GIT_ALLOW_PROTOCOL": self.protocol, "GIT_CONFIG_COUNT": str(len(pairs))}
-        for number, (key, value) in enumerate(pairs):
-            found |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-        # Nobody is there to answer.
-        found["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes"
-        return found | {name: os.environ[name] for name in _FOR_REMOTES if name in os.environ}
 
 
 class GitRepository:
@@ -214,14 +171,14 @@ class GitRepository:
         kept = {"log.mailmap": "false", "diff.autorefreshindex": "false"}
         # A repository may have no directory for logs, where the shadow's would lead.
         kept |= {"core.logallrefupdates": "false"}
-        kept |= {key: value for key, value in _of_person().items() if key in _OF_PERSON}
+        kept |= {key: value for key, value in _of_person().items() if key in OF_PERSON}
         ignored_by = [own.get("core.excludesfile", ""), kept.get("core.excludesfile", "")]
         self.outside = (
             *_configuration_of_person(),
             _configuration_directory() / "ignore",
             *(layout.top / Path(value).expanduser() for value in ignored_by if value),
         )
-        kept |= {key: value for key, value in own.items() if key in _OF_REPOSITORY}
+        kept |= {key: value for key, value in own.items() if key in OF_REPOSITORY}
         if excludes := _patterns_file(own.get("core.excludesfile", ""), layout.top):
             kept["core.excludesfile"] = excludes
         if any(key.startswith("extensions.") for key in kept):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from cco_sidecar.core.git_projects import GitProject
 from cco_sidecar.repository import git
-from cco_sidecar.repository.git import GitRepository, Remote
+from cco_sidecar.repository.git import GitRepository
 from cco_sidecar.repository.layout import GitFailed
+from cco_sidecar.repository.remote import Remote
 
 log = logging.getLogger(__name__)
 

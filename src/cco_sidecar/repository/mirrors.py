@@ -10,6 +10,7 @@ from pathlib import Path
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.projects import Projects
+from cco_sidecar.core.settings import Settings
 from cco_sidecar.repository.layout import GitFailed
 from cco_sidecar.repository.mirror import Mirror
 
@@ -24,10 +25,10 @@ Secret = Callable[[str], Awaitable[str]]
 class Mirrors:
     """One task for each, so that a remote that hangs holds up no other."""
 
-    def __init__(self, projects: Projects, scratch: Path, every_seconds: float, secret: Secret) -> None:
+    def __init__(self, settings: Settings, projects: Projects, secret: Secret) -> None:
         self._projects = projects
-        self._scratch = scratch
-        self._every = every_seconds
+        self._scratch = settings.storage / "git"
+        self._every = settings.refresh_projects
         self._secret = secret
         self._background = Background()
 

@@ -101,10 +101,8 @@ class Supervision:
             log_retention=settings.agent_logs,
             shared=cluster.shared,
         )
-        self._background = Background()
-        self._credentials = credentials
-        scratch = settings.storage / "git"
-        self._mirrors = Mirrors(projects, scratch, settings.refresh_projects, self._secret)
+        self._background, self._credentials = Background(), credentials
+        self._mirrors = Mirrors(settings, projects, self._secret)
 
     async def _secret(self, name: str) -> str:
         """Raises SidecarError: CRD_001, CRD_002."""

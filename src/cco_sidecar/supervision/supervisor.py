@@ -55,9 +55,8 @@ class Supervisor:
         self._store = store
         self._records = records
         self._attempts = attempts
-        self._runners = runners
+        self._runners, self.sidecar_id = runners, sidecar_id
         self._types, self._clock, self._placement = types, clock, placement
-        self.sidecar_id = sidecar_id
         self.active: dict[str, ActiveAgent] = {}
         self._queue = StartQueue()
         # Ids of the agents that have a slot.
