@@ -62,6 +62,7 @@ AGENT = {
     "credentials": [TEXT],
     "queue_position": NUMBER,
     "sidecar_id": TEXT,
+    "runner_id": TEXT,
     "peak_memory_bytes": Maybe(NUMBER),
     "cpu_seconds": Maybe(NUMBER),
     "message": TEXT,

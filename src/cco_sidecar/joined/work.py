@@ -33,6 +33,8 @@ _PART_BYTES = 2**20
 REPORT_BYTES = 3 * 2**20
 _MOST_FILES = 2000
 _MOST_ENTRIES = 5000
+# Of one attempt; a sidecar stores less.
+_MOST_OUTPUT = 2**32 - 1
 _RETRY_SECONDS = 1.0
 _REMOVING = frozenset({pb.WORKTREE_ACTION_TIDY, pb.WORKTREE_ACTION_DISCARD})
 _WORKTREES_SECONDS = 20.0
@@ -285,7 +287,7 @@ class Work:
             request.worktrees.extend(self._launcher.worktrees.there_are()[:_MOST_ENTRIES])
         for held in list(self._held.values()):
             # Before the output is read: what was written until the end is complete.
-            end, size = held.end, held.size
+            end, size = held.end, min(held.size, _MOST_OUTPUT)
             known = request.runs.add(agent_id=held.key[0], attempt=held.key[1], output_bytes=size)
             known.worktree = worktree_of(held.run)
             if end is not None:

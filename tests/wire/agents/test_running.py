@@ -59,7 +59,7 @@ class TestReads:
         assert "cache_creation_tokens" not in usage, "nothing is estimated"
 
     def test_a_list_is_paged(self, deployment: Deployment) -> None:
-        issue = fresh("issue")
+        issue = fresh("paged-issue")
         ids = [deployment.spawn(issue_id=issue)["agent_id"] for _ in range(5)]
         for transport in deployment.transports.of("ListAgents"):
             listed: list[str] = []

@@ -1032,7 +1032,7 @@ type AskWorktree struct {
 	// Commits that the sidecar has.
 	HaveCommits []string `protobuf:"bytes,4,rep,name=have_commits,json=haveCommits,proto3" json:"have_commits,omitempty"`
 	// Where the part of the commits begins, in bytes.
-	Offset uint64 `protobuf:"varint,5,opt,name=offset,proto3" json:"offset,omitempty"`
+	Offset uint32 `protobuf:"varint,5,opt,name=offset,proto3" json:"offset,omitempty"`
 	// Last commit of the branch that is merged at the sidecar; empty if it is not.
 	MergedCommit  string `protobuf:"bytes,6,opt,name=merged_commit,json=mergedCommit,proto3" json:"merged_commit,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1097,7 +1097,7 @@ func (x *AskWorktree) GetHaveCommits() []string {
 	return nil
 }
 
-func (x *AskWorktree) GetOffset() uint64 {
+func (x *AskWorktree) GetOffset() uint32 {
 	if x != nil {
 		return x.Offset
 	}
@@ -1239,7 +1239,7 @@ type RunAtRunner struct {
 	// How it ended; absent while it runs or starts.
 	End *RunEnd `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
 	// Bytes of its output.
-	OutputBytes int64 `protobuf:"varint,4,opt,name=output_bytes,json=outputBytes,proto3" json:"output_bytes,omitempty"`
+	OutputBytes uint32 `protobuf:"varint,4,opt,name=output_bytes,json=outputBytes,proto3" json:"output_bytes,omitempty"`
 	// Path of its worktree; empty without one.
 	Worktree      string `protobuf:"bytes,5,opt,name=worktree,proto3" json:"worktree,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1297,7 +1297,7 @@ func (x *RunAtRunner) GetEnd() *RunEnd {
 	return nil
 }
 
-func (x *RunAtRunner) GetOutputBytes() int64 {
+func (x *RunAtRunner) GetOutputBytes() uint32 {
 	if x != nil {
 		return x.OutputBytes
 	}
@@ -1428,7 +1428,7 @@ type RunOutput struct {
 	// Its attempt.
 	Attempt int32 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// Where the part begins, in bytes.
-	Offset int64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	Offset uint32 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
 	// The part.
 	Data          []byte `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1479,7 +1479,7 @@ func (x *RunOutput) GetAttempt() int32 {
 	return 0
 }
 
-func (x *RunOutput) GetOffset() int64 {
+func (x *RunOutput) GetOffset() uint32 {
 	if x != nil {
 		return x.Offset
 	}
@@ -1517,7 +1517,7 @@ type RunnerAnswer struct {
 	// Part of the commits that the sidecar lacks, as a pack (git-pack-objects).
 	Pack []byte `protobuf:"bytes,11,opt,name=pack,proto3" json:"pack,omitempty"`
 	// Bytes of the whole pack.
-	PackBytes     uint64 `protobuf:"varint,12,opt,name=pack_bytes,json=packBytes,proto3" json:"pack_bytes,omitempty"`
+	PackBytes     uint32 `protobuf:"varint,12,opt,name=pack_bytes,json=packBytes,proto3" json:"pack_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1622,7 +1622,7 @@ func (x *RunnerAnswer) GetPack() []byte {
 	return nil
 }
 
-func (x *RunnerAnswer) GetPackBytes() uint64 {
+func (x *RunnerAnswer) GetPackBytes() uint32 {
 	if x != nil {
 		return x.PackBytes
 	}
@@ -1970,7 +1970,7 @@ const file_orchestra_v1_runner_service_proto_rawDesc = "" +
 	"\x06action\x18\x02 \x01(\x0e2\x1c.orchestra.v1.WorktreeActionR\x06action\x12\x1b\n" +
 	"\tmax_bytes\x18\x03 \x01(\rR\bmaxBytes\x12!\n" +
 	"\fhave_commits\x18\x04 \x03(\tR\vhaveCommits\x12\x16\n" +
-	"\x06offset\x18\x05 \x01(\x04R\x06offset\x12#\n" +
+	"\x06offset\x18\x05 \x01(\rR\x06offset\x12#\n" +
 	"\rmerged_commit\x18\x06 \x01(\tR\fmergedCommit\"\x99\x03\n" +
 	"\x13ReportRunnerRequest\x12%\n" +
 	"\trunner_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\brunnerId\x12'\n" +
@@ -1988,7 +1988,7 @@ const file_orchestra_v1_runner_service_proto_rawDesc = "" +
 	"R\aagentId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12&\n" +
 	"\x03end\x18\x03 \x01(\v2\x14.orchestra.v1.RunEndR\x03end\x12!\n" +
-	"\foutput_bytes\x18\x04 \x01(\x03R\voutputBytes\x12\x1a\n" +
+	"\foutput_bytes\x18\x04 \x01(\rR\voutputBytes\x12\x1a\n" +
 	"\bworktree\x18\x05 \x01(\tR\bworktree\"\xc0\x02\n" +
 	"\x06RunEnd\x12 \n" +
 	"\texit_code\x18\x01 \x01(\x05H\x00R\bexitCode\x88\x01\x01\x12\x16\n" +
@@ -2009,7 +2009,7 @@ const file_orchestra_v1_runner_service_proto_rawDesc = "" +
 	"\bagent_id\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02`\n" +
 	"R\aagentId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x16\n" +
-	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x12\n" +
+	"\x06offset\x18\x03 \x01(\rR\x06offset\x12\x12\n" +
 	"\x04data\x18\x04 \x01(\fR\x04data\"\xf3\x02\n" +
 	"\fRunnerAnswer\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1d\n" +
@@ -2027,7 +2027,7 @@ const file_orchestra_v1_runner_service_proto_rawDesc = "" +
 	" \x01(\tR\ttipCommit\x12\x12\n" +
 	"\x04pack\x18\v \x01(\fR\x04pack\x12\x1d\n" +
 	"\n" +
-	"pack_bytes\x18\f \x01(\x04R\tpackBytesJ\x04\b\x05\x10\x06\"Z\n" +
+	"pack_bytes\x18\f \x01(\rR\tpackBytesJ\x04\b\x05\x10\x06\"Z\n" +
 	"\fChangedFiles\x12\x14\n" +
 	"\x05added\x18\x01 \x03(\tR\x05added\x12\x1a\n" +
 	"\bmodified\x18\x02 \x03(\tR\bmodified\x12\x18\n" +

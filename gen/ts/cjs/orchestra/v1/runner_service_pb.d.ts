@@ -551,9 +551,9 @@ export declare type AskWorktree = Message<"orchestra.v1.AskWorktree"> & {
   /**
    * Where the part of the commits begins, in bytes.
    *
-   * @generated from field: uint64 offset = 5;
+   * @generated from field: uint32 offset = 5;
    */
-  offset: bigint;
+  offset: number;
 
   /**
    * Last commit of the branch that is merged at the sidecar; empty if it is not.
@@ -675,9 +675,9 @@ export declare type RunAtRunner = Message<"orchestra.v1.RunAtRunner"> & {
   /**
    * Bytes of its output.
    *
-   * @generated from field: int64 output_bytes = 4;
+   * @generated from field: uint32 output_bytes = 4;
    */
-  outputBytes: bigint;
+  outputBytes: number;
 
   /**
    * Path of its worktree; empty without one.
@@ -785,9 +785,9 @@ export declare type RunOutput = Message<"orchestra.v1.RunOutput"> & {
   /**
    * Where the part begins, in bytes.
    *
-   * @generated from field: int64 offset = 3;
+   * @generated from field: uint32 offset = 3;
    */
-  offset: bigint;
+  offset: number;
 
   /**
    * The part.
@@ -882,9 +882,9 @@ export declare type RunnerAnswer = Message<"orchestra.v1.RunnerAnswer"> & {
   /**
    * Bytes of the whole pack.
    *
-   * @generated from field: uint64 pack_bytes = 12;
+   * @generated from field: uint32 pack_bytes = 12;
    */
-  packBytes: bigint;
+  packBytes: number;
 };
 
 /**
