@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.support.repositories import OURS
-from tests.support.sidecars import call, events, fresh, publish, until
+from tests.support.sidecars import call, events, fresh, port_options, publish, until
 from tests.support.team import Team, cluster_of, id_of, leader_of
 
 from cco_sidecar.testing.process import SidecarProcess
@@ -79,7 +79,9 @@ def know_each_other(*sidecars: SidecarProcess) -> None:
 
 def test_a_team_is_updated_while_it_works(team: Team, former: str) -> None:
     project = fresh("project")
-    old = [team.start(name, python_path=former) for name in ("one", "two")]
+    # The same ports each time, as on machines of their own.
+    ports = {name: port_options() for name in ("one", "two")}
+    old = [team.start(name, *ports[name], python_path=former) for name in ports]
     know_each_other(*old)
     since = publish(old[0], project, "before", number=1)
     agents = [spawned(each) for each in old]
@@ -90,7 +92,7 @@ def test_a_team_is_updated_while_it_works(team: Team, former: str) -> None:
     first, second = sorted(old, key=lambda each: id_of(each) != leader)
     of_first, of_second = (agents[old.index(each)] for each in (first, second))
     leave(first)
-    new = team.start(first.storage.parent.name)
+    new = team.start(first.storage.parent.name, *ports[first.storage.parent.name])
     know_each_other(new, second)
     assert leader_of(new) == leader_of(second)
     assert agent(second, of_first)["status"] == agent(new, of_second)["status"] == "running"
@@ -119,7 +121,7 @@ def test_a_team_is_updated_while_it_works(team: Team, former: str) -> None:
             )
     # The second is updated too, and the lead goes to a new one.
     leave(second)
-    last = team.start(second.storage.parent.name)
+    last = team.start(second.storage.parent.name, *ports[second.storage.parent.name])
     know_each_other(new, last)
     publish(last, project, "after", number=4)
     assert numbers(events(new, project, "before", "during", "after")) == [1, 2, 3, 4]
