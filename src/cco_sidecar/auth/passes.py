@@ -63,7 +63,8 @@ class Passes:
             "exp": now + TTL_SECONDS,
         }
         if principal is not None:
-            caller = {name: getattr(principal, name) for name in Principal.__slots__}
+            # What is not set is not sent: a sidecar of an earlier version may not know it.
+            caller = {name: value for name in Principal.__slots__ if (value := getattr(principal, name)) is not None}
             claims["caller"] = caller | {"permissions": sorted(principal.permissions)}
             claims["issued"] = issued
         return jwt.encode(claims, self._key.signing, algorithm=self._key.algorithm), nonce
@@ -90,7 +91,8 @@ class Passes:
             caller = claims.get("caller")
             principal = None
             if caller is not None:
-                principal = Principal(**(caller | {"permissions": frozenset(caller["permissions"])}))
+                known = {name: value for name, value in caller.items() if name in Principal.__slots__}
+                principal = Principal(**(known | {"permissions": frozenset(caller["permissions"])}))
             return Vouched(sender, principal, float(claims.get("issued", 0)), str(claims["jti"]))
         except (jwt.InvalidTokenError, TypeError, ValueError, KeyError, AttributeError) as problem:
             raise invalid_token("invalid pass of another sidecar") from problem
