@@ -14,7 +14,7 @@ from cco_sidecar.cluster.alone import Alone
 from cco_sidecar.cluster.duties import Duties
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
-from cco_sidecar.core.principal import Principal
+from cco_sidecar.core.principal import RUN_AGENTS, Principal
 from orchestra.v1.system_service_pb2 import ClusterMember
 
 START = 1_800_000_000
@@ -69,6 +69,21 @@ def test_it_says_who_calls_and_who_vouches(clock: Moved, two: Passes) -> None:
 def test_it_may_be_for_a_caller_without_a_token(clock: Moved, two: Passes) -> None:
     given, _ = passes("one", clock).make("two", PATH, None, 0)
     assert two.check(given, PATH).principal is None
+
+
+def test_versions_that_know_other_things_of_a_caller_understand_each_other(given: str, two: Passes) -> None:
+    caller = jwt.decode(given, options={"verify_signature": False})["caller"]
+    # What is not set is not sent, so that a version before it takes no offence.
+    assert "tags" not in caller
+    newer = changed(given, caller=caller | {"of_a_later_version": 1})
+    assert two.check(newer, PATH).principal == CALLER
+
+
+def test_the_tags_of_a_runner_go_along(clock: Moved, two: Passes) -> None:
+    runner = Principal(subject="far", permissions=frozenset({RUN_AGENTS}), tags=("gpu",))
+    given, _ = passes("one", clock).make("two", PATH, runner, START)
+    principal = two.check(given, PATH).principal
+    assert principal is not None and list(principal.tags or ()) == ["gpu"]
 
 
 @pytest.mark.parametrize(

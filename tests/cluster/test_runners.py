@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.runners import RunnerProcess, agent, ended, output, spawn, usable
+from tests.support.runners import TICKS, RunnerProcess, agent, ended, lives, never_twice, output, spawn, usable
 from tests.support.sidecars import until
 from tests.support.team import Team, cluster_of, id_of
 
@@ -16,12 +16,11 @@ from cco_sidecar.testing.process import SidecarProcess
 pytestmark = pytest.mark.cluster
 
 LOST_AFTER = 20
-_TICKS = 'while :; do read -r up _ < /proc/uptime; echo "$AGENT_ATTEMPT $up" >> "$TASK_FILE"; sleep 0.1; done'
 
 
 @pytest.fixture
 def team(tmp_path: Path, root: Path, postgres_url: str, nats_url: str) -> Iterator[Team]:
-    ticking = {"command": ["sh", "-c", _TICKS], "retry": {"attempts": 3, "backoff_seconds": 0}}
+    ticking = {"command": ["sh", "-c", TICKS], "retry": {"attempts": 3, "backoff_seconds": 0}}
     sections = {"agents": {"runners": {"default": ticking}}, "cluster": {"lost_after_seconds": LOST_AFTER}}
     made = Team(tmp_path, root, postgres_url, nats_url, **sections)
     made.start("one")
@@ -53,14 +52,6 @@ def test_either_sidecar_starts_agents_there_and_either_shows_them(team: Team, ru
     assert answer.json()["status"] == "stopped"
 
 
-def lives(said: Path) -> dict[str, tuple[float, float]]:
-    found: dict[str, list[float]] = {}
-    for line in said.read_text().splitlines() if said.exists() else ():
-        attempt, _, at = line.partition(" ")
-        found.setdefault(attempt, []).append(float(at))
-    return {attempt: (min(times), max(times)) for attempt, times in sorted(found.items())}
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_agents_of_a_sidecar_that_is_lost_are_continued_by_the_other_at_the_same_runner(
     team: Team, runner: RunnerProcess, how: signal.Signals
@@ -79,8 +70,7 @@ def test_agents_of_a_sidecar_that_is_lost_are_continued_by_the_other_at_the_same
     if how is signal.SIGSTOP:
         two.process.send_signal(signal.SIGCONT)
         until(lambda: usable(two, "far"), "the connection with the second")
-    first, second = lives(said).values()
-    assert first[1] < second[0]
+    assert never_twice(said)
     assert agent(one, agent_id)["status"] == "running"
 
 

@@ -10,15 +10,11 @@ from typing import Any
 
 import pytest
 import requests
-from tests.support.runners import RunnerProcess, agent, ended, listed, output, spawn, usable
+from tests.support.runners import TICKS, RunnerProcess, agent, ended, listed, lives, never_twice, output, spawn, usable
 from tests.support.sidecars import call, port_options, until, written
 
 from cco_sidecar.testing.process import SidecarProcess
 
-# Says ten times a second that it lives: its attempt, and the seconds since the boot.
-_TICKS = """
-while :; do read -r up _ < /proc/uptime; echo "$AGENT_ATTEMPT $up" >> "$TASK_FILE"; sleep 0.1; done
-"""
 # The shortest.
 LOST_AFTER = 20
 SLEEP = ["sleep", "600"]
@@ -31,7 +27,7 @@ class Place:
 
     def __init__(self, directory: Path, root: Path) -> None:
         self.directory, self._root, self._ports = directory, root, port_options()
-        runner = {"command": ["sh", "-c", _TICKS], "retry": {"attempts": 3, "backoff_seconds": 0}}
+        runner = {"command": ["sh", "-c", TICKS], "retry": {"attempts": 3, "backoff_seconds": 0}}
         sections = {"agents": {"runners": {"default": runner}}, "cluster": {"lost_after_seconds": LOST_AFTER}}
         self._config = written(directory / "config.json", **sections)
         self.runners: list[RunnerProcess] = []
@@ -70,19 +66,6 @@ def ticking(place: Place, *tags: str) -> tuple[str, Path]:
 
 
 _numbers = itertools.count()
-
-
-def lives(said: Path) -> dict[str, tuple[float, float]]:
-    """From when to when each attempt lived, in seconds since the boot."""
-    found: dict[str, list[float]] = {}
-    for line in said.read_text().splitlines() if said.exists() else ():
-        attempt, _, at = line.partition(" ")
-        found.setdefault(attempt, []).append(float(at))
-    return {attempt: (min(times), max(times)) for attempt, times in sorted(found.items())}
-
-
-def never_twice(said: Path) -> bool:
-    return all(former[1] < later[0] for former, later in itertools.pairwise(lives(said).values()))
 
 
 def assert_over(said: Path) -> None:

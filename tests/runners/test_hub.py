@@ -309,7 +309,7 @@ async def test_two_processes_do_not_share_a_name(world: World) -> None:
 async def test_it_is_used_once_it_has_reported_since_it_connected(world: World) -> None:
     """Before that its agents have no lease."""
     called: list[int] = []
-    world.hub.changed = lambda: called.append(1)
+    world.hub.listen(lambda: called.append(1))
     station = await world.attend()
     assert not station.usable
     await world.report()

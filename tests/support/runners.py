@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,21 @@ def output(sidecar: SidecarProcess, agent_id: str, attempt: int = 1) -> str:
     lines = (sidecar.storage / "agents" / agent_id / str(attempt) / "output.log").read_text().splitlines()
     # After the time, the stream, and whether the line is whole.
     return "".join(f"{line.split(' ', 3)[3]}\n" for line in lines)
+
+
+# An agent that says ten times a second that it lives: its attempt, and the seconds since the boot.
+TICKS = 'while :; do read -r up _ < /proc/uptime; echo "$AGENT_ATTEMPT $up" >> "$TASK_FILE"; sleep 0.1; done'
+
+
+def lives(said: Path) -> dict[str, tuple[float, float]]:
+    """From when to when each attempt of such an agent lived."""
+    found: dict[str, list[float]] = {}
+    for line in said.read_text().splitlines() if said.exists() else ():
+        attempt, _, at = line.partition(" ")
+        found.setdefault(attempt, []).append(float(at))
+    return {attempt: (min(times), max(times)) for attempt, times in sorted(found.items())}
+
+
+def never_twice(said: Path) -> bool:
+    """Whether each attempt began after the one before had ended."""
+    return all(former[1] < later[0] for former, later in pairwise(lives(said).values()))

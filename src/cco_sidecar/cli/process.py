@@ -89,6 +89,22 @@ def on_parent_exit(act: Callable[[], None]) -> None:
         asyncio.get_running_loop().add_reader(int(descriptor), act)
 
 
+def end_signal() -> asyncio.Future[signal.Signals]:
+    """Returns a future of the first signal that asks this process to end: SIGTERM, SIGINT or SIGHUP. It may also be
+    given one with ``end_with``."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[signal.Signals] = loop.create_future()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, end_with, ended, number)
+    return ended
+
+
+def end_with(ended: asyncio.Future[signal.Signals], number: signal.Signals) -> None:
+    """Only the first counts."""
+    if not ended.done():
+        ended.set_result(number)
+
+
 def running(pid_file: Path) -> psutil.Process | None:
     """Returns the running sidecar that a pid file names, or None."""
     try:

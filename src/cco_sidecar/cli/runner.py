@@ -8,7 +8,7 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,7 @@ from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, settings_of
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.numbers import Seconds
+from cco_sidecar.cli.process import end_signal
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client.sync import Client
 from cco_sidecar.core import descriptors
@@ -24,6 +25,9 @@ from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.ids import is_id
 from cco_sidecar.core.settings import Settings
 from orchestra.v1 import runner_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from cco_sidecar.joined.runner import Joining
 
 _STORAGE = Path("~/.local/state/cco-runner")
 
@@ -53,10 +57,10 @@ def list_(client: Client, form: str | None, output: Path | None) -> None:
 
 
 def _line(runner: pb.Runner) -> str:
-    room = f"{runner.running} of {runner.capacity}" if runner.capacity else f"{runner.running}"
+    slots = f"{runner.running} of {runner.capacity}" if runner.capacity else f"{runner.running}"
     tags = f", tags {' '.join(runner.tags)}" if runner.tags else ""
     lost = "" if runner.connected else ", connection interrupted"
-    return f"{runner.runner_id} on {runner.host}, version {runner.version}: {room} agents run{tags}{lost}"
+    return f"{runner.runner_id} on {runner.host}, version {runner.version}: {slots} agents run{tags}{lost}"
 
 
 @command.command()
@@ -154,30 +158,21 @@ class _Shown(logging.Handler):
             echo(record.getMessage(), err=True)
 
 
-async def _run(joining: object, settings: Settings) -> None:
+async def _run(joining: Joining, settings: Settings) -> None:
     from cco_sidecar.core import logs
-    from cco_sidecar.joined.runner import JoinedRunner, Joining
+    from cco_sidecar.joined.runner import JoinedRunner
 
-    assert isinstance(joining, Joining)
     runner = JoinedRunner(joining, settings)
     logs.set_up(settings.storage / "logs", settings.log_level)
     logging.getLogger("cco_sidecar.joined").addHandler(_Shown(logging.WARNING))
-    ended: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
-
-    def end(number: signal.Signals) -> None:
-        if not ended.done():
-            ended.set_result(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, end, number)
+    ended = end_signal()
     try:
         await runner.start()
         echo(f"runner {runner.offer.runner_id}: joining {joining.url}")
-        joined = asyncio.ensure_future(runner.joined())
-        waits: set[asyncio.Future[Any]] = {joined, ended}
+        waits: set[asyncio.Future[Any]] = {runner.joined, ended}
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        if joined.done():
-            echo(f"joined {joined.result()}; ready for {joining.capacity or 'any number of'} agents")
+        if runner.joined.done():
+            echo(f"joined {runner.joined.result()}; ready for {joining.capacity or 'any number of'} agents")
         await ended
         leaves = ended.result() is signal.SIGHUP
         echo("leaving; the agents go on for the next 'cco runner join'" if leaves else "ending the agents ...")

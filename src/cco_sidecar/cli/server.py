@@ -160,15 +160,8 @@ async def _serve(settings: Settings) -> None:
         raise SettingsError(
             f"cannot use {problem.filename or settings.storage}: {problem.strerror or problem}"
         ) from problem
-    ended: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
-
-    def end(number: signal.Signals) -> None:
-        if not ended.done():
-            ended.set_result(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, end, number)
-    process.on_parent_exit(partial(end, signal.SIGTERM))
+    ended = process.end_signal()
+    process.on_parent_exit(partial(process.end_with, ended, signal.SIGTERM))
     pid_file = settings.real_pid_file
     try:
         try:

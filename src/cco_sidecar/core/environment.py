@@ -9,6 +9,8 @@ from cco_sidecar.core.hosts import LOOPBACK_NAMES
 
 # Inherited by every process an agent starts; the only way to find one that left its process group and session.
 MARK = "AGENT_RUN_DIR"
+# Whoever has it can act as the runner.
+RUNNER_TOKEN = "CCO_RUNNER_TOKEN"
 _RESERVED = frozenset(
     (
         "AGENT_ID",
@@ -25,12 +27,10 @@ _RESERVED = frozenset(
         "AGENT_TASK_FILE",
         "AGENT_ATTEMPT",
         MARK,
-        "CCO_RUNNER_TOKEN",
+        RUNNER_TOKEN,
     )
 )
 OWN_SETTINGS = "CCO_SIDECAR_"
-# Whoever has it can act as the runner.
-RUNNER_TOKEN = "CCO_RUNNER_TOKEN"
 # The descriptor of a pipe: the sidecar stops when the other end is closed.
 LIFELINE = "CCO_SIDECAR_LIFELINE_FD"
 

@@ -94,29 +94,21 @@ class JoinedRunner:
         target = find(joining.url, _address(joining.grpc_target))
         require_safe(target, self._token, insecure=joining.insecure)
         options = [*OPTIONS, *channel_options(target), ("grpc.keepalive_time_ms", 5000)]
-        self._rest, self._grpc = self._forwarders(joining, target.address)
+        tls = Tls(joining.ca_file, joining.cert_file, joining.key_file)
+        self._rest, self._grpc = _forwarders(joining.url, target.address, tls)
         if target.secure:
-            tls = Tls(joining.ca_file, joining.cert_file, joining.key_file)
             self._channel = grpc.aio.secure_channel(target.address, tls.credentials(), options)
         else:
             self._channel = grpc.aio.insecure_channel(target.address, options)
         self.stub = RunnerServiceStub(self._channel)
         self._sessions: dict[str, Session] = {}
-        self._refused: asyncio.Future[SidecarError] = asyncio.get_running_loop().create_future()
+        # The ID of the first sidecar, or why none takes the runner.
+        self.joined: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._failing = ""
         self._background = Background()
         self._given = Given()
         self._projects = Projects(settings)
         self._mirrors = Mirrors(settings, self._projects, _secret)
-
-    @staticmethod
-    def _forwarders(joining: Joining, grpc_address: str) -> tuple[Forwarder, Forwarder]:
-        tls = Tls(joining.ca_file, joining.cert_file, joining.key_file)
-        rest_host, rest_port, secure = rest_of(joining.url)
-        host, _, port = grpc_address.rpartition(":")
-        rest = Destination(rest_host, rest_port, tls.context("http/1.1") if secure else None)
-        own = Destination(host.strip("[]"), int(port), tls.context("h2") if secure else None)
-        return Forwarder(rest), Forwarder(own)
 
     # -- Server ------------------------------------------------------------------------------------------
 
@@ -129,7 +121,12 @@ class JoinedRunner:
         return sum(session.work.running for session in self._sessions.values() if session.work is not None)
 
     def welcomed(self, welcome: pb.RunnerWelcome) -> None:
-        self._token = welcome.jwt_token
+        self._keep(welcome.jwt_token)
+        if not self.joined.done():
+            self.joined.set_result(welcome.sidecar_id)
+
+    def _keep(self, token: str) -> None:
+        self._token = token
         try:
             write_atomically(self._storage / TOKEN_FILE, self._token.encode(), mode=PRIVATE_FILE)
         except OSError as problem:
@@ -186,43 +183,35 @@ class JoinedRunner:
         """Asks who is there as long as no sidecar is connected that would tell."""
         backoff = Backoff()
         while True:
-            if not any(session.connected.is_set() for session in self._sessions.values()):
-                request = pb.AttendRunnerRequest(
-                    runner_id=self.offer.runner_id, instance=secrets.token_hex(8), runner=self.offer
-                )
-                orders: Any = self.stub.AttendRunner(request, metadata=self.metadata)
-                try:
-                    async for order in orders:
-                        self.welcomed(order.welcome)
-                        self.heard_of(list(order.welcome.sidecar_ids))
-                    # Each is being connected to.
-                    await asyncio.sleep(_CONNECT_SECONDS)
-                except grpc.aio.AioRpcError as problem:
-                    self._not_joined(error_of(problem))
-                finally:
-                    orders.cancel()
-                await asyncio.sleep(backoff.failed())
+            if any(session.connected.is_set() for session in self._sessions.values()):
+                backoff = Backoff()
+                await asyncio.sleep(_LOOK_SECONDS)
                 continue
-            backoff = Backoff()
-            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                await self._ask_who_is_there()
+            except grpc.aio.AioRpcError as problem:
+                self._not_joined(error_of(problem))
+                await asyncio.sleep(backoff.failed())
+            else:
+                # Each is being connected to.
+                await asyncio.sleep(_CONNECT_SECONDS)
+
+    async def _ask_who_is_there(self) -> None:
+        """Raises AioRpcError."""
+        instance = secrets.token_hex(8)
+        request = pb.AttendRunnerRequest(runner_id=self.offer.runner_id, instance=instance, runner=self.offer)
+        answers: Any = self.stub.AttendRunner(request, metadata=self.metadata)
+        async for answer in answers:
+            self._keep(answer.welcome.jwt_token)
+            self.heard_of(list(answer.welcome.sidecar_ids))
 
     def _not_joined(self, problem: SidecarError) -> None:
+        """A token that is refused will not be accepted later."""
         if problem.message != self._failing:
             self._failing = problem.message
             log.warning("cannot reach a sidecar, retrying: %s", problem.message)
-        if problem.code.startswith("AUTH_") and not self._refused.done():
-            self._refused.set_result(problem)
-
-    async def joined(self) -> str:
-        """Waits for the first connection, and returns the ID of the sidecar. Raises SidecarError if the token is
-        refused."""
-        while True:
-            if self._refused.done():
-                raise self._refused.result()
-            for session in self._sessions.values():
-                if session.connected.is_set():
-                    return session.sidecar_id
-            await asyncio.sleep(0.05)
+        if problem.code.startswith("AUTH_") and not self.joined.done():
+            self.joined.set_exception(problem)
 
     async def stop(self, *, keep_agents: bool) -> None:
         """Ends the agents, unless the next process is to continue with them."""
@@ -231,6 +220,7 @@ class JoinedRunner:
         self._rest.close()
         self._grpc.close()
         await self._channel.close()
+        os.close(self._lock)
 
     def _connect(self, sidecar_id: str) -> None:
         session = Session(self, sidecar_id, self._work_for, self._leases)
@@ -254,6 +244,15 @@ class JoinedRunner:
         while True:
             await asyncio.sleep(_ORPHANS_SECONDS)
             await asyncio.to_thread(orphans.reap)
+
+
+def _forwarders(url: str, grpc_address: str, tls: Tls) -> tuple[Forwarder, Forwarder]:
+    """Returns those of REST and gRPC. Raises SettingsError."""
+    rest_host, rest_port, secure = rest_of(url)
+    host, _, port = grpc_address.rpartition(":")
+    rest = Destination(rest_host, rest_port, tls.context("http/1.1") if secure else None)
+    own = Destination(host.strip("[]"), int(port), tls.context("h2") if secure else None)
+    return Forwarder(rest), Forwarder(own)
 
 
 async def _secret(name: str) -> str:

@@ -20,6 +20,7 @@ from cco_sidecar.core.background import Background
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.joined.work import REPORT_BYTES, Work
+from cco_sidecar.runners.hub import GIVEN_UP
 from orchestra.v1 import runner_service_pb2 as pb
 from orchestra.v1.agent_service_pb2 import Agent
 from orchestra.v1.runner_service_pb2_grpc import RunnerServiceStub
@@ -33,7 +34,8 @@ _CALL_SECONDS = 10.0
 _LEAST_BYTES = 16 * 2**10
 # The token is renewed with the connection.
 _CONNECTION_SECONDS = 12 * 3600.0
-_GIVEN_UP = "RUN_002"
+# For the last output, when the runner ends.
+_LAST_SECONDS = 10.0
 
 
 class Server(Protocol):
@@ -53,7 +55,7 @@ class Server(Protocol):
         ...
 
     def welcomed(self, welcome: pb.RunnerWelcome) -> None:
-        """Notes a new token."""
+        """Notes that a sidecar is connected, and a new token."""
         ...
 
     def heard_of(self, sidecar_ids: list[str]) -> None:
@@ -97,11 +99,15 @@ class Session:
             await self.work.close(keep_agents=keep_agents)
             if not keep_agents and self.connected.is_set():
                 with suppress(SidecarError):
-                    # All output first.
-                    while await asyncio.to_thread(lambda: self.work is not None and self.work.has_news):
-                        await self._report_once(self.work)
+                    await self._tell_all(self.work)
                     await self._report_once(self.work, leaving=True)
         await self._background.end()
+
+    async def _tell_all(self, work: Work) -> None:
+        """Reports what the sidecar can store in a few seconds. Raises SidecarError."""
+        until = time.monotonic() + _LAST_SECONDS
+        while time.monotonic() < until and await asyncio.to_thread(lambda: work.has_news):
+            await self._report_once(work)
 
     async def _attend(self) -> None:
         backoff = Backoff()
@@ -219,7 +225,7 @@ class Session:
 
     async def _failed(self, problem: SidecarError, instance: str) -> None:
         """``instance``: as which the call was made."""
-        if problem.code == _GIVEN_UP and self.work is not None:
+        if problem.code == GIVEN_UP and self.work is not None:
             async with self._giving_up:
                 # Several calls may be told.
                 if instance == self._instance:

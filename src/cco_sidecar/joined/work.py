@@ -46,7 +46,7 @@ class Held:
 
     key: Key
     run: Run
-    starting: asyncio.Task[pb.RunnerAnswer] | None = None
+    starting: asyncio.Future[pb.RunnerAnswer] | None = None
     sent: int = 0
     end: Exit | None = None
     stop: float | None = None
@@ -185,7 +185,7 @@ class Work:
         held = self._held.get(key)
         if held is None:
             held = Held(key, self._launcher.run_of(order.agent))
-            held.starting = asyncio.create_task(self._start(held, order))
+            held.starting = asyncio.ensure_future(self._background.finish(self._start(held, order)))
             self._hold(held)
         if held.starting is None:
             # By an earlier process.

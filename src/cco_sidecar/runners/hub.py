@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 # A connection that was silent for so long may be replaced by one of another process.
 _SILENT_SECONDS = 10.0
-# More than a shim writes beyond its own limit.
+# What is stored of the output of one attempt.
 _MAX_OUTPUT_BYTES = 2**30
 _MAX_ORDERS = 10_000
 # Attempts that are ended after one report because nobody here knows them.
 _MOST_STRANGERS = 100
-# The code of the error for a runner that is silent.
-LOST = "RUN_004"
+# The codes of the errors for a process whose agents were given up, and for a runner that is silent.
+GIVEN_UP, LOST = "RUN_002", "RUN_004"
 
 Monotonic = Callable[[], float]
 
@@ -60,9 +60,14 @@ class Station:
         return self._orders is not None
 
     @property
+    def attends(self) -> bool:
+        """Whether the runner is connected, and its agents have a lease."""
+        return self.connected and self.reported
+
+    @property
     def usable(self) -> bool:
         """Whether agents can be started there now."""
-        return self.connected and self.reported and self._now() - self.heard < _SILENT_SECONDS
+        return self.attends and self._now() - self.heard < _SILENT_SECONDS
 
     @property
     def running(self) -> int:
@@ -87,22 +92,22 @@ class Station:
 
     def lose(self) -> bool:
         """If the runner is lost, nothing counts any more of what it says, or was told. Returns whether that is new."""
-        if not (self.instance and self.is_lost()):
+        return self.is_lost() and self._drop()
+
+    def give_up(self) -> None:
+        """Gives up a runner that does not do what it is told: it gets no lease any more, and has to join again."""
+        if self._drop():
+            log.error("runner %s does not end its agents; it is given up", self.runner_id)
+
+    def _drop(self) -> bool:
+        """Refuses the runner's process from now on. Returns whether there was one."""
+        if not self.instance:
             return False
         self._hub.given_up.add(self.instance)
         self.instance = ""
         if self._orders is not None:
             self._orders.put_nowait(None)
         return True
-
-    def give_up(self) -> None:
-        """Gives up a runner that does not do what it is told: it gets no lease any more, and has to join again."""
-        if self.instance:
-            log.error("runner %s does not end its agents; it is given up", self.runner_id)
-            self._hub.given_up.add(self.instance)
-            self.instance = ""
-            if self._orders is not None:
-                self._orders.put_nowait(None)
 
     def knows_no_more(self, run: RemoteRun, instance: str) -> bool:
         """Whether a run is over that a report of ``instance`` lacks. Another process, perhaps on another machine, says
@@ -182,8 +187,7 @@ class Station:
 
 
 class Hub:
-    """``stations``: by runner; ``changed``: called when agents may be started that could not before. Not
-    thread-safe."""
+    """``stations``: by runner. Not thread-safe."""
 
     def __init__(
         self, lost_after: float, silent: Callable[[], float], clock: Clock, now: Monotonic = time.monotonic
@@ -198,7 +202,15 @@ class Hub:
         self._began = now()
         # Processes of runners whose agents were given up.
         self.given_up: set[str] = set()
-        self.changed: Callable[[], None] = lambda: None
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Calls ``listener`` when agents may be started that could not before. It must not block or raise."""
+        self._listeners.append(listener)
+
+    def changed(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def station(self, runner_id: str) -> Station:
         """Returns what is known of a runner, which may not have connected since the start."""
@@ -269,7 +281,7 @@ class Hub:
         station.offer.reported_at.CopyFrom(self._clock.timestamp())
         stored = await asyncio.to_thread(_store, station, request)
         known = {(each.agent_id, each.attempt): each for each in request.runs}
-        # Before the answers: what they start is not in this report.
+        # Before the answers: until then, an attempt that is being started is no stranger.
         lacking = [run for key, run in station.runs.items() if key not in known]
         gone = [run for run in lacking if station.knows_no_more(run, request.instance)]
         for answer in request.answers:
@@ -303,7 +315,7 @@ class Hub:
         """Raises SidecarError (RUN_002)."""
         if instance in self.given_up:
             raise conflict(
-                "RUN_002", "the runner was silent for too long, and its agents were given up; end them and join again"
+                GIVEN_UP, "the runner was silent for too long, and its agents were given up; end them and join again"
             )
 
 
@@ -361,5 +373,5 @@ def _end(station: Station, there: pb.RunAtRunner) -> None:
 def _shown(station: Station) -> pb.Runner:
     shown = pb.Runner()
     shown.CopyFrom(station.offer)
-    shown.running, shown.connected = station.running, station.connected and station.reported
+    shown.running, shown.connected = station.running, station.attends
     return shown

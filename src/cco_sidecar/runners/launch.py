@@ -36,6 +36,8 @@ from orchestra.v1.agent_service_pb2 import (
 _NOT_INHERITED = (OWN_SETTINGS, "JWT_", "SIDECAR_", "GIT_")
 # Seconds between the request to end and the kill.
 GRACE_SECONDS = 10.0
+# In which a runner starts an attempt, beside its worktree: commits may have to be sent first.
+_START_SECONDS = 300.0
 _MEGABYTE = 2**20
 _PREPARATION_LINES = 20
 # How many completed agents of an issue are checked, newest first, for a branch to start from.
@@ -208,11 +210,7 @@ class Launcher:
         base = ""
         if agent.isolation == ISOLATION_WORKTREE:
             named = await self._base(agent, request, runner)
-            base = await asyncio.to_thread(self.worktrees.commit_of, agent.project_id, named)
-            # Not the runner: the branch comes here, where other names may be taken.
-            agent.branch = await asyncio.to_thread(self.worktrees.new_branch, agent)
-            # An agent that goes on, goes on from what is here.
-            base = await asyncio.to_thread(self.worktrees.begin_remotely, agent, base)
+            base = await asyncio.to_thread(self.worktrees.begin_remotely, agent, named)
         context = await self._context.for_agent(
             agent.project_id, agent.issue_id, agent.agent_type, agent.task, request.context_requirements, None
         )
@@ -226,6 +224,7 @@ class Launcher:
             secrets=secrets,
             base=base,
             resuming=resuming,
+            patience=self._worktree_seconds + _START_SECONDS,
         )
 
     async def _save_place(self, agent: Agent) -> None:

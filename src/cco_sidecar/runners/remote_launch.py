@@ -18,9 +18,6 @@ from orchestra.v1.agent_service_pb2 import AgentType as AgentTypeMessage
 
 log = logging.getLogger(__name__)
 
-# A worktree, its hooks (agents.worktree_timeout_seconds is an hour at most by far), and a program that starts slowly.
-_PATIENCE_SECONDS = 900.0
-
 
 async def launch(
     hub: Hub,
@@ -36,9 +33,10 @@ async def launch(
     secrets: dict[str, str],
     base: str,
     resuming: bool,
+    patience: float,
 ) -> int:
-    """Returns the pid at the runner; 0 if the runner was lost before it answered, so that the attempt may have begun.
-    Sets the agent's worktree. Raises SidecarError, OSError."""
+    """Returns the pid at the runner; 0 if the runner was lost, or silent for ``patience`` seconds, before it answered,
+    so that the attempt may have begun. Sets the agent's worktree. Raises SidecarError, OSError."""
     own = {field.name: getattr(known, field.name) for field in AgentTypeMessage.DESCRIPTOR.fields}
     order = pb.LaunchRun(
         agent=agent,
@@ -60,13 +58,13 @@ async def launch(
     station.watch(run)
     try:
         answer = await station.ask(
-            pb.AttendRunnerResponse(agent_id=agent.agent_id, attempt=agent.attempt, launch=order), _PATIENCE_SECONDS
+            pb.AttendRunnerResponse(agent_id=agent.agent_id, attempt=agent.attempt, launch=order), patience
         )
     except SidecarError as problem:
         if problem.code != LOST:
             station.forget(run.key)
             raise
-        log.warning("runner %s was lost while it started agent %s", agent.runner_id, agent.agent_id)
+        log.warning("runner %s did not say whether it started agent %s", agent.runner_id, agent.agent_id)
         return 0
     agent.worktree = answer.worktree
     return answer.process_id

@@ -85,40 +85,39 @@ class Worktrees:
 
     def pack(self, project: str, wanted: str, have: Sequence[str]) -> bytes:
         """Returns a commit as a pack, see ``Repository.pack``. Blocking. Raises SidecarError."""
-        return worktree.Repository(self._root(project), self._scratch).pack(wanted, have)
+        return self._repository(project).pack(wanted, have)
 
     def missing(self, project: str, commit: str) -> list[str] | None:
         """Returns commits that are here if ``commit`` is not; None if it is. Blocking. Raises SidecarError."""
-        repository = worktree.Repository(self._root(project), self._scratch)
+        repository = self._repository(project)
         return None if repository.commit_of(commit) else repository.tips(_MOST_TIPS)
 
     def take(self, project: str, pack: bytes, commit: str) -> None:
         """Stores a commit that was missing. Blocking. Raises SidecarError."""
-        worktree.Repository(self._root(project), self._scratch).take(pack, commit)
+        self._repository(project).take(pack, commit)
 
     def note_start(self, agent: Agent, commit: str) -> None:
         """Notes what the agent's branch starts from, unless it is there already. Blocking. Raises SidecarError."""
-        repository = worktree.Repository(self._root(agent.project_id), self._scratch)
+        repository = self._repository(agent.project_id)
         if not repository.has_branch(agent.branch):
             repository.note_start(agent.branch, commit)
 
-    def begin_remotely(self, agent: Agent, base: str) -> str:
-        """Notes what the agent's new branch starts from, and returns that: its last commit if the branch is here.
-        Blocking. Raises SidecarError."""
-        repository = worktree.Repository(self._root(agent.project_id), self._scratch)
+    def begin_remotely(self, agent: Agent, reference: str) -> str:
+        """Chooses the agent's branch, and returns the commit that it starts from at a runner: its last one if the
+        branch is here, otherwise that of ``reference``. Blocking. Raises SidecarError."""
+        repository = self._repository(agent.project_id)
+        # Not the runner chooses: the branch comes here, where other names may be taken.
+        agent.branch = agent.branch or self._branch(self._root(agent.project_id), agent.agent_id)
         tip = repository.commit_of(f"refs/heads/{agent.branch}")
+        base = tip or repository.commit_of(reference)
         if not tip:
             repository.note_start(agent.branch, base)
-        return tip or base
-
-    def new_branch(self, agent: Agent) -> str:
-        """Returns the name of the agent's branch, which may not exist yet. Blocking. Raises SidecarError."""
-        return agent.branch or self._branch(self._root(agent.project_id), agent.agent_id)
+        return base
 
     def commits(self, agent: Agent, have: Sequence[str]) -> tuple[str, bytes]:
         """Returns the last commit of the agent's branch, and the pack that leads to it from ``have``. Blocking. Raises
         SidecarError."""
-        repository = worktree.Repository(self._root(agent.project_id), self._scratch)
+        repository = self._repository(agent.project_id)
         tip = repository.commit_of(f"refs/heads/{agent.branch}")
         return tip, repository.pack(tip, have) if tip and tip not in have else b""
 
@@ -128,7 +127,7 @@ class Worktrees:
         if not (agent.runner_id and agent.branch and agent.worktree):
             return
         try:
-            repository = await asyncio.to_thread(worktree.Repository, self._root(agent.project_id), self._scratch)
+            repository = await asyncio.to_thread(self._repository, agent.project_id)
             have = await asyncio.to_thread(repository.tips, _MOST_TIPS)
             pack, size, tip = bytearray(), 1, ""
             while len(pack) < size:
@@ -145,14 +144,13 @@ class Worktrees:
         except SidecarError as problem:
             log.warning("the commits of %s stay at runner %s: %s", agent.agent_id, agent.runner_id, problem)
 
+    def _repository(self, project: str) -> worktree.Repository:
+        """Blocking. Raises SidecarError."""
+        return worktree.Repository(self._root(project), self._scratch)
+
     def has_branch(self, project: str, branch: str) -> bool:
         """Whether the branch still exists. Blocking."""
-        return worktree.Repository(self._root(project), self._scratch).has_branch(branch)
-
-    def commit_of(self, project: str, reference: str) -> str:
-        """Returns the commit that a branch or another reference names; empty if there is none. Blocking. Raises
-        SidecarError (AGT_001)."""
-        return worktree.Repository(self._root(project), self._scratch).commit_of(reference)
+        return self._repository(project).has_branch(branch)
 
     async def changed_files(self, agent: Agent) -> dict[str, list[str]]:
         """Returns what the agent changed, by the letter of ``git diff``. Raises SidecarError."""
@@ -203,7 +201,7 @@ class Worktrees:
 
     async def _tidy_remotely(self, agent: Agent) -> bool:
         try:
-            repository = await asyncio.to_thread(worktree.Repository, self._root(agent.project_id), self._scratch)
+            repository = await asyncio.to_thread(self._repository, agent.project_id)
             tip = await asyncio.to_thread(repository.commit_of, f"refs/heads/{agent.branch}")
             is_merged = bool(tip) and await asyncio.to_thread(repository.is_merged, tip)
             merged = tip if is_merged else ""
@@ -219,7 +217,7 @@ class Worktrees:
         removed, RUN_004 if the runner that has it is not connected."""
         if agent.runner_id and agent.worktree:
             agent.worktree = (await self._ask(agent, pb.WORKTREE_ACTION_DISCARD)).worktree
-            repository = await asyncio.to_thread(worktree.Repository, self._root(agent.project_id), self._scratch)
+            repository = await asyncio.to_thread(self._repository, agent.project_id)
             await asyncio.to_thread(repository.delete_branch, agent.branch)
             return
         if not self._owns(agent):

@@ -82,7 +82,7 @@ class Supervision:
             placement=Placement(self.hub, settings.max_concurrent),
             sidecar_id=cluster.sidecar_id,
         )
-        self.hub.changed = self.supervisor.admit
+        self.hub.listen(self.supervisor.admit)
         self._heard = Heard(self.supervisor, records)
         self.spawner = Spawner(
             agents, self.supervisor, self.launcher, types, clock, budget=budget, projects=projects, settings=settings

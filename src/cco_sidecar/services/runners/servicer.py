@@ -71,7 +71,7 @@ class RunnerServicer:
         if run is None or not run.base[1]:
             raise not_found("AGT_004", f"runner '{request.runner_id}' was not told to start {request.agent_id}")
         async with self._packing:
-            # One at a time: they are large.
+            # A few at a time: they are large.
             pack = await asyncio.to_thread(self._worktrees.pack, *run.base, request.have_commits)
         for start in range(0, len(pack), _PART_BYTES):
             yield pb.ReadCommitsResponse(pack=pack[start : start + _PART_BYTES])

@@ -1,4 +1,4 @@
-"""Which database is meant."""
+"""Chooses the database."""
 
 from __future__ import annotations
 

@@ -54,6 +54,10 @@ class Backend(Protocol):
         """Waits until no other process is in a transaction that has a lock of this name, which ends with this one."""
         ...
 
+    def why_not_written(self, problem: BaseException | None) -> str:
+        """Says why a change failed, and what to do about it; empty if that is not known."""
+        ...
+
     def may_pass(self, problem: BaseException | None) -> bool:
         """Whether a transaction failed only because of another one at the same time."""
         ...

@@ -186,7 +186,7 @@ class Database:
             return await self._ask(work, self._requests)
         except sa.exc.DBAPIError as problem:
             _refuse_nul(problem)
-            reason = "another program has locked it; stop it." if self._passes(problem) else "is the disk full?"
+            reason = self._backend.why_not_written(problem.orig) or "is the disk full?"
             raise internal("STR_001", f"cannot write the database: {reason} Retry") from problem
         except _CommitFailed as problem:
             text = "the database or its disk failed meanwhile; check whether the change was stored before you retry"

@@ -86,6 +86,11 @@ class PostgreSQL:
     def lock(self, connection: sa.Connection, name: str) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name, 0))))
 
+    def why_not_written(self, problem: BaseException | None) -> str:
+        # While it was used, or when it is connected to (libpq, target_session_attrs).
+        read_only = getattr(problem, "sqlstate", None) == _READ_ONLY or "session is read-only" in str(problem)
+        return "the server is a standby, or read-only." if read_only else ""
+
     def may_pass(self, problem: BaseException | None) -> bool:
         return getattr(problem, "sqlstate", None) in _PASSES
 

@@ -52,6 +52,9 @@ class Sqlite:
     def lock(self, connection: sa.Connection, name: str) -> None:
         """Does nothing: one process uses the file."""
 
+    def why_not_written(self, problem: BaseException | None) -> str:
+        return "another program has locked it; stop it." if self.may_pass(problem) else ""
+
     def may_pass(self, problem: BaseException | None) -> bool:
         """A tool that makes a backup, for example, may hold a lock."""
         return getattr(problem, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
