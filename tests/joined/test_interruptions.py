@@ -203,7 +203,7 @@ def test_an_attempt_that_was_being_started_is_not_started_twice(place: Place) ->
     until(lambda: usable(place.sidecar, "first"), "the first runner")
     until(lambda: len(lives(said)) > 0, "a sign of life")
     # The order is carried out after the runner has joined again, or another attempt is made.
-    assert agent(place.sidecar, found["agent_id"])["status"] == "running"
+    until(lambda: agent(place.sidecar, found["agent_id"])["status"] == "running", "the report of it")
     until(lambda: _now() > max(end for _, end in lives(said).values()) - 1, "a moment")
     assert len(lives(said)) == 1
     call(place.sidecar, "DELETE", f"/api/agents/{occupied}?force=true")
