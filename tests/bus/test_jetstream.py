@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from nats.js.errors import NotFoundError
 from tests.bus.contract import *  # noqa: F403
 from tests.bus.contract import ALL, event, ids, keyed, publish, read
 from tests.support import nats
@@ -42,7 +44,8 @@ async def bus(server: nats.NatsServer) -> AsyncIterator[JetStreamBus]:
     bus = await opened(server.url)
     yield bus
     for link in list(bus._links.values()):
-        await bus._connection.jetstream.delete_stream(link.stream.name)
+        with suppress(NotFoundError):
+            await bus._connection.jetstream.delete_stream(link.stream.name)
     await closed(bus)
 
 
@@ -429,3 +432,15 @@ async def test_a_stream_that_was_made_anew_is_said(bus: JetStreamBus, other: Jet
     await other._streams.refresh(other._links["p"].stream)
     assert other.failing and not late.failing
     await closed(late)
+
+
+async def test_a_stream_that_is_gone_is_said(bus: JetStreamBus) -> None:
+    """Such as that of a server that came back with an empty directory."""
+    await publish(bus)
+    stream = bus._links["p"].stream
+    await bus._connection.jetstream.delete_stream(stream.name)
+    assert not bus.failing
+    with pytest.raises(SidecarError, match="stream not found"):
+        await read(bus, "")
+    await bus.probe()
+    assert bus.failing

@@ -246,7 +246,9 @@ class TestList:
         assert as_json[0]["last_output"] == ['why, "so"'] and as_json[0]["exit_code"] == 3
         assert yaml.safe_load(printed(run_cco(sidecar, *line, "--format", "yaml"))) == as_json
         table = list(csv.DictReader(io.StringIO(printed(run_cco(sidecar, *line, "--format", "csv")))))
-        assert list(table[0]) == ["agent_id", "status", "issue_id", "task", "attempt", "pid", "since", "reason"]
+        assert list(table[0]) == [
+            *("agent_id", "status", "issue_id", "task", "attempt", "pid", "since", "reason", "runner_id")
+        ]
         assert [(row["agent_id"], row["status"], row["attempt"], row["reason"]) for row in table] == [
             (made["failed"], "failed", "1", "exited with code 3"),
             (made["completed"], "completed", "1", "exited with code 0"),

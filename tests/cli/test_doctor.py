@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -18,7 +19,8 @@ from tests.support.certificates import Authority
 from tests.support.clocked import free_ports
 from tests.support.commands import Background, Done, fails, in_process, misused, printed
 from tests.support.repositories import OURS
-from tests.support.sidecars import small_repository, written
+from tests.support.runners import RunnerProcess
+from tests.support.sidecars import small_repository, until, written
 
 from cco_sidecar.cli.checks import findings
 from cco_sidecar.core.settings import Settings
@@ -129,6 +131,27 @@ def test_every_check_passes_when_everything_is_right(running: Deployment) -> Non
     lines = printed(running.cco("doctor")).splitlines()
     told = [line.partition(": ")[0] for line in lines if not line.startswith(" ")]
     assert told == [f"{each.level:<8} {name}" for name, each in found.items()]
+
+
+def test_runners_are_looked_at(running: Deployment, tmp_path: Path) -> None:
+    made = running.cco("runner", "token", "far", "--tag", "gpu")
+    assert "cco runner join --url URL --tag gpu" in made.stderr
+    url, target = f"http://127.0.0.1:{running.port}", f"127.0.0.1:{running.grpc_port}"
+    options = ("--project", str(running.root), "--tag", "gpu")
+
+    def level() -> str | None:
+        found = running.examined(code=0).get("machines")
+        return found and found.level
+
+    runner = RunnerProcess(tmp_path, url, target, *options, token=made.stdout.strip())
+    until(lambda: level() == "ok", "the runner")
+    runner.end(signal.SIGKILL)
+    until(lambda: level() == "warning", "the end of the connection")
+    found = running.examined(code=0)["machines"]
+    again = RunnerProcess(tmp_path, url, target, *options)
+    until(lambda: level() == "ok", "the next process")
+    assert again.end() == "" and level() is None
+    assert found.text.startswith("the connection of far on ") and "after 60 s" in found.fix
 
 
 def test_nothing_is_broken_before_the_first_start(deployment: Deployment) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,20 @@ def test_either_sidecar_starts_agents_there_and_either_shows_them(team: Team, ru
     agent_id = spawn(two, ["sleep", "600"], "far")
     answer = one.request("DELETE", f"/api/agents/{agent_id}?force=true", one.operator)
     assert answer.json()["status"] == "stopped"
+
+
+def test_both_together_start_no_more_agents_there_than_it_takes(team: Team, root: Path) -> None:
+    options = ("--project", str(root), "--capacity", "1")
+    small = RunnerProcess.of(team.directory / "small", team.running[0], "small", *options)
+    until(lambda: all(usable(each, "small") for each in team.running), "the connection with both")
+    said = team.directory / "said"
+    command = ["sh", "-c", f"echo begins >> {said}; sleep 0.2; echo ends >> {said}"]
+    with ThreadPoolExecutor() as pool:
+        made = [(each, pool.submit(spawn, each, command, "small")) for each in team.running * 5]
+    found = [ended(sidecar, spawned.result()) for sidecar, spawned in made]
+    assert {(each["status"], each["attempt"]) for each in found} == {("completed", 1)}
+    assert said.read_text() == "begins\nends\n" * 10
+    small.end()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])

@@ -115,13 +115,14 @@ def test_a_runner_that_stood_still_gives_up_what_was_given_to_others(place: Plac
     assert not list((first.storage / "agents").glob(f"{agent_id}/1/output.log"))
 
 
-def test_a_runner_is_restarted_without_harm_to_its_agents(place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGKILL])
+def test_a_runner_is_restarted_without_harm_to_its_agents(place: Place, tmp_path: Path, how: signal.Signals) -> None:
     runner, go_on = place.join("far"), tmp_path / "go-on"
     # The address of the API that it was given stays right.
     api = "curl -s -o /dev/null -w '%{http_code}\n' ${SIDECAR_URL%/api}/health"
     script = f"echo one; until test -e {go_on}; do sleep 0.05; done; {api}; exit 3"
     agent_id = spawn(place.sidecar, ["sh", "-c", script], "far")
-    assert runner.end(signal.SIGHUP) == ""
+    assert runner.end(how) == ""
     until(lambda: not usable(place.sidecar, "far"), "the end of the connection")
     place.join("far", again=True)
     go_on.touch()

@@ -182,11 +182,15 @@ def test_kubernetes_gets_a_pod_without_rights(read: Callable[[str, str], list[di
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd is not installed")
-    unit = (OURS / "deploy/systemd/cco-sidecar.service").read_text().replace("/opt/cco/bin/cco", "/bin/true")
+    units = {
+        file.name: file.read_text().replace("/opt/cco/bin/cco", "/bin/true")
+        for file in (OURS / "deploy" / "systemd").iterdir()
+    }
+    assert len(units) == 2
     printed = published.run(sys.executable, "-m", "cco_sidecar.cli.main", "daemon", "install", "--print")
-    for name, text in (("cco-sidecar.service", unit), ("user.service", printed)):
+    for name, text in (units | {"user.service": printed}).items():
         file = tmp_path / name
-        file.write_text(text.replace("User=cco\nGroup=cco\n", "User=root\nGroup=root\n"))
+        file.write_text(re.sub(r"(User|Group)=cco.*", r"\1=root", text))
         done = subprocess.run(
             ["systemd-analyze", "verify", file], capture_output=True, text=True, timeout=60, check=False
         )

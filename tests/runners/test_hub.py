@@ -88,6 +88,19 @@ def output(data: bytes, offset: int = 0, agent_id: str = "a") -> pb.RunOutput:
     return pb.RunOutput(agent_id=agent_id, attempt=1, offset=offset, data=data)
 
 
+async def test_a_runner_without_a_free_slot_says_so(world: World) -> None:
+    station = await world.attend()
+    await world.report()
+    asked = asyncio.ensure_future(station.ask(pb.AttendRunnerResponse(agent_id="a", attempt=1, launch=pb.LaunchRun())))
+    await world.turn()
+    (order,) = world.orders[1:]
+    full = pb.RunnerAnswer(order_id=order.order_id, error_code="RUN_006", error_message="all 2 slots are taken")
+    await world.report(answers=[full])
+    with pytest.raises(SidecarError, match="all 2 slots are taken") as raised:
+        await asked
+    assert raised.value.code == "RUN_006"
+
+
 async def test_output_is_stored_once_and_in_order(world: World) -> None:
     await world.attend()
     run = world.run()

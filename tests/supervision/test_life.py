@@ -21,6 +21,7 @@ from cco_sidecar.supervision.life import (
     IllegalTransition,
     Input,
     Life,
+    NoSlot,
     Observed,
     Phase,
     Resumed,
@@ -47,6 +48,7 @@ INPUTS: list[Input] = [
     Admitted(),
     Started(),
     StartFailed("no such program"),
+    NoSlot(),
     Observed(AGENT_STATUS_STUCK, "silent"),
     FAILED,
     StopRequested("stopped by the operator"),
@@ -55,7 +57,7 @@ INPUTS: list[Input] = [
 ]
 ALLOWED = {
     Phase.QUEUED: (Admitted, StopRequested),
-    Phase.STARTING: (Started, StartFailed, StopRequested),
+    Phase.STARTING: (Started, StartFailed, NoSlot, StopRequested),
     Phase.RUNNING: (Observed, Exited, StopRequested),
     Phase.BACKING_OFF: (RetryDue, StopRequested),
     Phase.ENDED: (Resumed, StopRequested),
@@ -125,6 +127,13 @@ def test_a_failure_that_is_not_retryable_ends_the_agent() -> None:
 def test_a_start_that_fails_is_not_retried() -> None:
     life, effects = step(after(Life(max_attempts=9), Admitted()), StartFailed("no such program"))
     assert (life.status, life.reason, effects) == (AGENT_STATUS_FAILED, "no such program", (Effect.FINISH,))
+
+
+def test_a_start_without_a_slot_counts_for_nothing() -> None:
+    life, effects = step(after(Life(max_attempts=1), Admitted()), NoSlot())
+    assert (life, effects) == (Life(max_attempts=1), (Effect.ENQUEUE,))
+    life, effects = step(after(Life(), Admitted(), StopRequested("by the operator")), NoSlot())
+    assert (life.phase, life.status, effects) == (Phase.ENDED, AGENT_STATUS_STOPPED, (Effect.FINISH,))
 
 
 @pytest.mark.parametrize(
@@ -255,6 +264,12 @@ class LifeMachine(RuleBasedStateMachine):
     def launch_fails(self) -> None:
         self.world.launching = False
         self.feed(StartFailed("no such program"))
+
+    @precondition(lambda self: self.world.launching and self.world.life.attempt not in self.world.begun)
+    @rule()
+    def machine_is_full(self) -> None:
+        self.world.launching = False
+        self.feed(NoSlot())
 
     @precondition(lambda self: self.world.life.phase is Phase.RUNNING)
     @rule(status=st.sampled_from([AGENT_STATUS_RUNNING, AGENT_STATUS_STUCK, AGENT_STATUS_NEEDS_INPUT]))

@@ -43,6 +43,7 @@ COLUMNS: out.Columns = {
     "pid": lambda a: str(a.process_id) if a.HasField("process_id") else "",
     "since": lambda a: codec.rfc3339(a.status_since),
     "reason": lambda a: a.reason,
+    "runner_id": lambda a: a.runner_id,
 }
 _TYPE_COLUMNS: out.Columns = {
     "type": lambda t: t.type,
@@ -252,7 +253,8 @@ def _line(agent: Agent) -> str:
     place = f" (position {agent.queue_position})" if agent.queue_position else ""
     task = one_line(agent.task.strip().partition("\n")[0])
     task = f"  {task if len(task) <= _TASK_WIDTH else task[: _TASK_WIDTH - 3] + '...'}" if task else ""
-    return f"  {agent.agent_id}  {status_of(agent)}{place}  {agent.issue_id}{task}  ({one_line(agent.reason)})"
+    at = f"  at {agent.runner_id}" if agent.runner_id else ""
+    return f"  {agent.agent_id}  {status_of(agent)}{place}{at}  {agent.issue_id}{task}  ({one_line(agent.reason)})"
 
 
 @command.command()

@@ -285,6 +285,25 @@ def _cluster(settings: Settings) -> Iterator[Finding]:
     yield Finding("cluster", level, f"{alive} of {len(cluster.members)} sidecars are there, {leads}", fix)
 
 
+def _machines(settings: Settings) -> Iterator[Finding]:
+    """Checks the runners."""
+    if process.running(settings.real_pid_file) is None:
+        return
+    with operator_client(find(settings, None)) as client:
+        runners, version = client.runners.list(), client.health().version
+    for runner in runners:
+        name = f"{runner.runner_id} on {runner.host}"
+        if not runner.connected:
+            text = f"the connection of {name} is interrupted"
+            fix = f"look at its log; after {settings.cluster_lost_after} s its agents start again elsewhere"
+            yield Finding("machines", Level.WARNING, text, fix)
+        elif runner.version != version:
+            text = f"{name} has version {runner.version}, the sidecar {version}"
+            yield Finding("machines", Level.WARNING, text, "install the same version, then end it with SIGHUP")
+        else:
+            yield Finding("machines", Level.OK, f"{name} is connected, with {runner.running} agents")
+
+
 def _sandbox(settings: Settings) -> Iterator[Finding]:
     sandbox = Sandbox(settings)
     if sandbox.active:
@@ -362,6 +381,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _tls,
     _sidecar,
     _cluster,
+    _machines,
     _token,
     _git,
     _sandbox,

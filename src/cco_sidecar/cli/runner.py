@@ -45,6 +45,12 @@ def command() -> None:
 def token(client: Client, name: str, tags: tuple[str, ...], ttl: int | None) -> None:
     """Create the token with which the runner NAME joins. A runner that is connected renews it."""
     echo(client.runners.create_token(name, tags=tags, ttl_seconds=ttl).jwt_token)
+    bound = "".join(f" --tag {tag}" for tag in tags)
+    echo(
+        f"on the other machine, set {RUNNER_TOKEN} to it, then: cco runner join --url URL{bound}\n"
+        "where URL is how that machine reaches the REST port of the sidecar",
+        err=True,
+    )
 
 
 @command.command(name="list")

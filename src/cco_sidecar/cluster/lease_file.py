@@ -6,7 +6,6 @@ The shims read the file. So agents also end when the sidecar was killed, hangs, 
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -17,7 +16,7 @@ _MARGIN_SECONDS = 8.0
 
 
 class LeaseFile:
-    """A time of CLOCK_BOOTTIME, in seconds, which is the same for all processes of a machine."""
+    """An uptime, in seconds, which is the same for all processes of a machine."""
 
     def __init__(self, path: Path, lost_after_seconds: float) -> None:
         self._path = path
@@ -25,10 +24,9 @@ class LeaseFile:
         self._seconds = lost_after_seconds
 
     def renew(self, began: float, seconds: float | None = None) -> None:
-        """Extends the lease. ``began``: the monotonic time just before the others were given a sign of life;
+        """Extends the lease. ``began``: the uptime just before the others were given a sign of life;
         ``seconds``: how much later this machine is lost without another."""
-        lasts = (self._seconds if seconds is None else seconds) - _MARGIN_SECONDS
-        until = time.clock_gettime(time.CLOCK_BOOTTIME) - (time.monotonic() - began) + lasts
+        until = began + (self._seconds if seconds is None else seconds) - _MARGIN_SECONDS
         try:
             # Not synced: it concerns the processes of this boot only.
             self._fresh.write_text(f"{until:.3f}\n")

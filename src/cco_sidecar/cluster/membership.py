@@ -11,13 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from cco_sidecar.cluster.duties import Duties
 from cco_sidecar.core.background import Background
-from cco_sidecar.core.clock import CorrectedClock
+from cco_sidecar.core.clock import CorrectedClock, uptime
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.storage.cluster import LEASE_SECONDS, Beat, ClusterStore, SeenMember, Superseded
 from orchestra.v1.system_service_pb2 import ClusterMember, ClusterStatus
@@ -44,7 +43,7 @@ class Membership:
         member: ClusterMember,
         duties: Duties,
         clock: CorrectedClock,
-        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = uptime,
     ) -> None:
         """``member``: what the others are told; ``clock``: follows that of the database, so that a token that one
         sidecar makes is valid at another whose machine has another time."""
@@ -52,11 +51,11 @@ class Membership:
         self._member = member
         self._duties = duties
         self._clock = clock
-        self._monotonic = monotonic
+        self._now = now
         self._incarnation = secrets.token_hex(8)
         self._members: dict[str, SeenMember] = {}
         self._leader = ""
-        # The monotonic times of the last sign of life, and from which this sidecar no longer counts on leading.
+        # The uptime of the last sign of life, and that from which this sidecar no longer counts on leading.
         self._given = self._lead_until = 0.0
         self._term = 0
         self._failing = False
@@ -78,14 +77,14 @@ class Membership:
 
     @property
     def _may_lead(self) -> bool:
-        return self._monotonic() < self._lead_until
+        return self._now() < self._lead_until
 
     def _current_term(self) -> int:
         return self._term if self._may_lead else 0
 
     @property
     def silent_seconds(self) -> float:
-        return self._monotonic() - self._given
+        return self._now() - self._given
 
     def find(self, sidecar_id: str) -> ClusterMember | None:
         found = self._members.get(sidecar_id)
@@ -123,7 +122,7 @@ class Membership:
         self._figures = figures
 
     def on_beat(self, listener: Callable[[float], None]) -> None:
-        """Calls ``listener`` with the monotonic time just before each sign of life that was given."""
+        """Calls ``listener`` with the uptime just before each sign of life that was given."""
         self._beaten.append(listener)
 
     def on_superseded(self, listener: Callable[[], None]) -> None:
@@ -207,10 +206,10 @@ class Membership:
 
     async def _beat(self) -> None:
         """Raises SidecarError, Superseded."""
-        began = self._monotonic()
+        began = self._now()
         self._figures(self._member)
         beat: Beat = await self._store.beat(self._member, self._incarnation)
-        took = self._monotonic() - began
+        took = self._now() - began
         if took < _QUICK_SECONDS:
             self._clock.correct(beat.micros + int(took / 2 * 1e6), _SAME_MICROS)
         self._given = began

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import math
 import os
 import secrets
 import socket
@@ -24,7 +25,7 @@ from cco_sidecar.client.errors import error_of
 from cco_sidecar.client.tls import Tls
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.converters import address
-from cco_sidecar.core.errors import SettingsError, SidecarError, not_found
+from cco_sidecar.core.errors import SettingsError, SidecarError, not_found, unavailable
 from cco_sidecar.core.principal import RUN_AGENTS
 from cco_sidecar.core.projects import Projects
 from cco_sidecar.core.retry import Backoff
@@ -34,6 +35,7 @@ from cco_sidecar.joined.given import Given
 from cco_sidecar.joined.session import Session
 from cco_sidecar.joined.work import Work, sidecars_with_runs
 from cco_sidecar.repository.mirrors import Mirrors
+from cco_sidecar.runners.hub import FULL
 from cco_sidecar.runners.launch import Launcher
 from cco_sidecar.runners.orphans import Orphans
 from cco_sidecar.runners.shim import become_subreaper
@@ -232,7 +234,17 @@ class JoinedRunner:
         settings = dataclasses.replace(self._settings, cluster_lost_after=lost_after)
         given = self._given
         launcher = Launcher(given, self._projects, given, given, given, settings, lease=self._leases / sidecar_id)
-        return Work(*(launcher, self._storage, sidecar_id), read_commits=session.read_commits, is_busy=self._is_busy)
+        return Work(
+            *(launcher, self._storage, sidecar_id),
+            read_commits=session.read_commits,
+            is_busy=self._is_busy,
+            require_slot=self._require_slot,
+        )
+
+    def _require_slot(self) -> None:
+        """Raises SidecarError (RUN_006): sidecars know of each other's agents here only by the last report."""
+        if self.running >= (self.offer.capacity or math.inf):
+            raise unavailable(FULL, f"all {self.offer.capacity} slots of {self.offer.runner_id} are taken")
 
     def _is_busy(self, agent_id: str) -> bool:
         """Whether an agent runs here, for any sidecar."""

@@ -17,6 +17,7 @@ import grpc.aio
 from cco_sidecar.client.errors import error_of
 from cco_sidecar.cluster.lease_file import LeaseFile
 from cco_sidecar.core.background import Background
+from cco_sidecar.core.clock import uptime
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.joined.work import REPORT_BYTES, Work
@@ -183,7 +184,7 @@ class Session:
             await self._tell(work, leaving=leaving)
 
     async def _tell(self, work: Work, *, leaving: bool) -> None:
-        began = time.monotonic()
+        began = uptime()
         request = pb.ReportRunnerRequest(
             runner_id=self._server.offer.runner_id,
             sidecar_id=self.sidecar_id,

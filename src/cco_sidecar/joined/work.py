@@ -71,10 +71,13 @@ class Work:
         *,
         read_commits: ReadCommits,
         is_busy: Callable[[str], bool],
+        require_slot: Callable[[], None],
     ) -> None:
         """``read_commits``: returns the pack of what the sidecar has, and an agent's worktree needs, beyond some
-        commits; ``is_busy``: whether an agent runs here, for any sidecar."""
+        commits; ``is_busy``: whether an agent runs here, for any sidecar; ``require_slot``: raises SidecarError if as
+        many run here as may."""
         self._is_busy = is_busy
+        self._require_slot = require_slot
         self._read_commits = read_commits
         self._launcher = launcher
         self._agents = storage / "agents"
@@ -184,6 +187,7 @@ class Work:
         """Starts an attempt, once, however often the order comes. Raises SidecarError, OSError."""
         held = self._held.get(key)
         if held is None:
+            self._require_slot()
             held = Held(key, self._launcher.run_of(order.agent))
             held.starting = asyncio.ensure_future(self._background.finish(self._start(held, order)))
             self._hold(held)

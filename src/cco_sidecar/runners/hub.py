@@ -24,8 +24,9 @@ _MAX_OUTPUT_BYTES = 2**30
 _MAX_ORDERS = 10_000
 # Attempts that are ended after one report because nobody here knows them.
 _MOST_STRANGERS = 100
-# The codes of the errors for a process whose agents were given up, and for a runner that is silent.
-GIVEN_UP, LOST = "RUN_002", "RUN_004"
+# The codes of the errors for a process whose agents were given up, for a runner that is silent, and for one without a
+# free slot.
+GIVEN_UP, LOST, FULL = "RUN_002", "RUN_004", "RUN_006"
 
 Monotonic = Callable[[], float]
 
@@ -139,7 +140,8 @@ class Station:
 
     async def ask(self, order: pb.AttendRunnerResponse, patience: float | None = None) -> pb.RunnerAnswer:
         """Sends an order and returns its answer, however often the connection is interrupted. Raises SidecarError: the
-        error of the answer, or RUN_004 if the runner is lost, or does not answer within ``patience`` seconds."""
+        error of the answer, RUN_006 if the runner has no free slot, or RUN_004 if it is lost, or does not answer within
+        ``patience`` seconds."""
         until = None if patience is None else self._now() + patience
         order.order_id = ids.sortable("order")
         answer = self._loop.create_future()
@@ -154,6 +156,8 @@ class Station:
             answered: pb.RunnerAnswer = answer.result()
         finally:
             del self._unanswered[order.order_id]
+        if answered.error_code == FULL:
+            raise unavailable(FULL, answered.error_message)
         if answered.error_message:
             raise spawn_failed(f"runner {self.runner_id}: {answered.error_message}")
         return answered

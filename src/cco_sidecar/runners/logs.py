@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +21,15 @@ from cco_sidecar.core.errors import SidecarError
 from orchestra.v1.agent_service_pb2 import LogLine
 
 _BLOCK = 256 * 1024
-# Size of one batch of lines in a stream.
+# Size of one batch of lines in a stream, and characters of a line: clients accept messages of 4 MiB unless told
+# otherwise (grpc.max_receive_message_length).
 _BATCH_BYTES = 512 * 1024
+_MAX_TEXT = 512 * 1024
 _LINE_OVERHEAD = 32
+# A shim writes a line in parts of a fraction of that; what is longer was not written by one.
+_LONGEST_PART = 4 * 2**20
+# What a line may take in memory; the rest of it is another line.
+_LONGEST_LINE = 64 * 2**20
 # Enough for several of the shim's longest lines.
 _TAIL_BYTES = 512 * 1024
 _MAX_SHOWN = 2000
@@ -51,7 +58,8 @@ class LogReader:
         self._path = path
         self._offset = offset
         self._rest = b""
-        self._parts: dict[bytes, list[bytes]] = {}
+        self._skipping = False
+        self._parts: dict[bytes, bytearray] = {}
 
     def read(self) -> Iterator[Line]:
         """Yields the complete lines that were written since the last call."""
@@ -61,18 +69,24 @@ class LogReader:
                 self._offset += len(block)
                 *lines, self._rest = (self._rest + block).split(b"\n")
                 for line in lines:
-                    yield from self._line(line)
+                    if not self._skipping:
+                        yield from self._line(line)
+                    self._skipping = False
+                if len(self._rest) > _LONGEST_PART:
+                    self._rest, self._skipping = b"", True
 
     def _line(self, line: bytes) -> Iterator[Line]:
         timestamp, _, rest = line.partition(b" ")
         stream, _, rest = rest.partition(b" ")
         tag, _, text = rest.partition(b" ")
-        if tag == b"P":
-            self._parts.setdefault(stream, []).append(text)
-        elif tag == b"F":
+        if tag not in (b"P", b"F"):
+            return
+        parts = self._parts.setdefault(stream, bytearray())
+        parts += text
+        if tag == b"F" or len(parts) > _LONGEST_LINE:
             # Decode only the whole line: a part may end in the middle of a character.
-            whole = b"".join((*self._parts.pop(stream, ()), text)).decode(errors="replace")
-            yield Line(timestamp.decode(errors="replace"), stream.decode(errors="replace"), whole)
+            del self._parts[stream]
+            yield Line(*(each.decode(errors="replace") for each in (timestamp, stream, parts)))
 
 
 def _regular(path: str, flags: int) -> int:
@@ -111,10 +125,12 @@ def tail_offset(path: Path, count: int) -> int:
 
 
 def batches(reader: LogReader, tail: int | None = None) -> Iterator[list[LogLine]]:
-    """Yields the available lines in batches of bounded size; only the last ``tail`` lines if given."""
+    """Yields the available lines in batches of bounded size; only the last ``tail`` lines if given. A line that no
+    message can hold is continued as another."""
     batch: list[LogLine] = []
     size = 0
-    for line in reader.read() if tail is None else deque(reader.read(), maxlen=tail):
+    lines = reader.read() if tail is None else deque(reader.read(), maxlen=tail)
+    for line in chain.from_iterable(map(_pieces, lines)):
         message = _message(line)
         if message is None:
             continue
@@ -151,6 +167,11 @@ async def follow(
                 yield []
                 spoke = time.monotonic()
             await changes.wait()
+
+
+def _pieces(line: Line) -> Iterator[Line]:
+    for start in range(0, len(line.text) or 1, _MAX_TEXT):
+        yield line._replace(text=line.text[start : start + _MAX_TEXT])
 
 
 def _message(line: Line) -> LogLine | None:

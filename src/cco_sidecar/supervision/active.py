@@ -91,6 +91,11 @@ class ActiveAgent:
             await asyncio.to_thread(self.usage.read)
         self.record.usage.CopyFrom(self.usage.total())
 
+    def wait_again(self) -> None:
+        """Releases the callers that wait for the start: the next one may be long in coming."""
+        self.set_begun()
+        self.begun = asyncio.get_running_loop().create_future()
+
     def set_begun(self) -> None:
         """Releases the callers that wait for the start."""
         if not self.begun.done():

@@ -14,6 +14,7 @@ from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError, conflict, internal
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.runners import logs
+from cco_sidecar.runners.hub import FULL
 from cco_sidecar.runners.launch import GRACE_SECONDS, Launcher, resumes, timeout_of
 from cco_sidecar.runners.outcome import outcome
 from cco_sidecar.runners.remote import RemoteRun
@@ -43,18 +44,27 @@ class Attempts:
         self._leases = leases
         self._clock = clock
 
-    async def launch(self, active: ActiveAgent) -> life.Started | life.StartFailed:
+    async def launch(self, active: ActiveAgent) -> life.Started | life.StartFailed | life.NoSlot:
         """Starts the next attempt in its working directory, under a shim."""
         try:
             await self._begin(active)
         except SidecarError as problem:
-            return _start_failed(active, problem)
+            return await self._take_back(active) if problem.code == FULL else _start_failed(active, problem)
         except OSError as problem:
             return _start_failed(active, internal("AGT_001", f"the agent could not be started: {problem.strerror}"))
         except Exception as problem:
             log.exception("could not start agent %s", active.agent_id)
             return _start_failed(active, internal("AGT_001", f"internal error: {type(problem).__name__}"))
         return life.Started()
+
+    async def _take_back(self, active: ActiveAgent) -> life.NoSlot:
+        """Undoes the beginning of an attempt that is to begin later."""
+        await self._leases.end(active.lease, active.agent_id)
+        if active.attempt is not None:
+            await asyncio.to_thread(active.attempt.run.remove)
+        active.attempt = active.lease.token = None
+        active.wait_again()
+        return life.NoSlot()
 
     async def _begin(self, active: ActiveAgent) -> None:
         agent = active.record

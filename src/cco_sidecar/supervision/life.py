@@ -4,6 +4,7 @@
 
     QUEUED ── Admitted ──> STARTING ── Started ──> RUNNING ── Exited ──> ENDED
       ^                        │                      │                    │
+      ├───── NoSlot ───────────┤                      │                    │
       │                        └── StartFailed ──> ENDED                   │
       │                                               │                    │
       ├──── RetryDue ──── BACKING_OFF <── Exited (failed, attempts left)   │
@@ -49,10 +50,10 @@ class Phase(Enum):
 class Effect(Enum):
     """What the supervisor has to do after a transition."""
 
-    # Adds the agent to the queue of agents that wait for a slot, or removes it.
+    # Adds the agent, which has no slot any more, to the queue of those that wait for one, or removes it.
     ENQUEUE = auto()
     LEAVE_QUEUE = auto()
-    # Starts the process of the current attempt. Answered by Started or StartFailed.
+    # Starts the process of the current attempt. Answered by Started, StartFailed or NoSlot.
     LAUNCH = auto()
     # Saves the record and announces the start.
     SAVE_START = auto()
@@ -102,6 +103,11 @@ class StartFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class NoSlot:
+    """The machine had no free slot after all: another sidecar has used it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """What monitoring reports. ``status``: RUNNING, NEEDS_INPUT or STUCK."""
 
@@ -139,7 +145,7 @@ class Resumed:
     reason: str
 
 
-Input = Admitted | Started | StartFailed | Observed | Exited | StopRequested | RetryDue | Resumed
+Input = Admitted | Started | StartFailed | NoSlot | Observed | Exited | StopRequested | RetryDue | Resumed
 Step = tuple[Life, tuple[Effect, ...]]
 
 
@@ -160,6 +166,10 @@ def step(life: Life, given: Input) -> Step:
             if life.stop_reason:
                 return _end(life, AGENT_STATUS_STOPPED, life.stop_reason)
             return _end(life, AGENT_STATUS_FAILED, reason)
+        case Phase.STARTING, NoSlot():
+            if life.stop_reason:
+                return _end(life, AGENT_STATUS_STOPPED, life.stop_reason)
+            return replace(life, phase=Phase.QUEUED, attempt=life.attempt - 1), (Effect.ENQUEUE,)
         case Phase.RUNNING, Observed(status, reason) if status in RUNNING_STATUSES:
             changed = status != life.status and not life.stop_reason
             return (replace(life, status=status, reason=reason), (Effect.SAVE,)) if changed else (life, ())

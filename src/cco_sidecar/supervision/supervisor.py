@@ -115,8 +115,7 @@ class Supervisor:
     # -- operations ----------------------------------------------------------------------------------------
 
     async def spawn(self, agent: Agent, request: SpawnAgentRequest) -> ActiveAgent | None:
-        """Stores an agent, queues it, and starts it once a slot is free. Returns None if its cause already has an
-        agent.
+        """Stores an agent, queues it, and starts it once a slot is free. Returns None if its cause already has one.
 
         Runs to completion even if the caller is cancelled. Raises SidecarError.
         """
@@ -296,6 +295,7 @@ class Supervisor:
         for effect in effects:
             match effect:
                 case Effect.ENQUEUE:
+                    self._running.discard(active.agent_id)
                     self._queue.add(active)
                     self.admit()
                 case Effect.LEAVE_QUEUE:
@@ -365,7 +365,7 @@ class Supervisor:
     def _retry(self, active: ActiveAgent) -> None:
         active.retry_timer = None
         active.usage.begin_attempt()
-        active.begun = asyncio.get_running_loop().create_future()
+        active.wait_again()
         self._feed(active, life.RetryDue())
 
     def _cancel_retry(self, active: ActiveAgent) -> None:

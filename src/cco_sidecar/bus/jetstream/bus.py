@@ -342,7 +342,7 @@ class JetStreamBus(JournaledBus):
             for link in list(self._links.values()):
                 with suppress(*FAILURES):
                     await self._streams.trim(link.stream)
-                if link.stream.is_another:
+                if link.stream.lost:
                     log.error("%s was deleted or restored: restart all sidecars that use it", link.stream.name)
 
     def _droppable(self, project: str, upto: int, expired: Callable[[int, int], bool], max_bytes: int) -> int:
@@ -361,8 +361,8 @@ class JetStreamBus(JournaledBus):
 
     @property
     def failing(self) -> bool:
-        another = any(link.stream.is_another for link in self._links.values())
-        return another or self._publisher.failing or not self._connection.connected
+        lost = any(link.stream.lost for link in self._links.values())
+        return lost or self._publisher.failing or not self._connection.connected
 
     @property
     def queue_depth(self) -> int:

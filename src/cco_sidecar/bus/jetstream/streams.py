@@ -31,13 +31,13 @@ _PLAIN = re.compile(r"[A-Za-z0-9-]")
 class Stream:
     """The stream of a project. ``epoch``: 8 hex digits, chosen when it was created. ``first`` and ``last`` are the
     numbers of its oldest and newest message as they were last heard of; of an empty stream, ``first`` is one more.
-    ``is_another``: a stream of that name is there, but not this one."""
+    ``lost``: no stream has that name any more, or another one."""
 
     name: str
     epoch: str
     first: int
     last: int
-    is_another: bool = False
+    lost: bool = False
 
     def take(self, info: StreamInfo) -> None:
         self.first, self.last = max(self.first, info.state.first_seq), max(self.last, info.state.last_seq)
@@ -100,9 +100,13 @@ class Streams:
         """Asks the leader how far the stream goes."""
         # What arrives while the answer is under way is newer than it.
         known = stream.last
-        info = await self._connection.jetstream.stream_info(stream.name)
+        try:
+            info = await self._connection.jetstream.stream_info(stream.name)
+        except NotFoundError:
+            stream.lost = True
+            raise
         epoch = (info.config.metadata or {}).get(_EPOCH, "")
-        stream.is_another = epoch != stream.epoch or info.state.last_seq < known
+        stream.lost = epoch != stream.epoch or info.state.last_seq < known
         stream.take(info)
         return info
 
