@@ -10,7 +10,7 @@ import pytest
 
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
-from cco_sidecar.runners.hub import Hub, Station
+from cco_sidecar.runners.hub import Hub, RemoteRunner
 from cco_sidecar.runners.remote import RemoteRun
 from cco_sidecar.runners.run import Exit
 from orchestra.v1 import runner_service_pb2 as pb
@@ -29,17 +29,17 @@ class World:
         self.orders: list[pb.AttendRunnerResponse] = []
         self._reading: list[asyncio.Task[None]] = []
 
-    async def attend(self, name: str = "far", instance: str = "one", **offer: Any) -> Station:
+    async def attend(self, name: str = "far", instance: str = "one", **offer: Any) -> RemoteRunner:
         request = pb.AttendRunnerRequest(runner_id=name, instance=instance, runner=pb.Runner(**offer))
-        station = self.hub.attend(request)
+        remote = self.hub.attend(request)
 
         async def read() -> None:
-            async for order in station.orders(pb.AttendRunnerResponse()):
+            async for order in remote.orders(pb.AttendRunnerResponse()):
                 self.orders.append(order)
 
         self._reading.append(asyncio.create_task(read()))
         await self.turn()
-        return station
+        return remote
 
     async def turn(self) -> None:
         for _ in range(5):
@@ -56,7 +56,7 @@ class World:
         run = self.hub.run_at(self.directory / agent_id / str(attempt), agent_id, attempt, name)
         run.prepare()
         run.mark_ordered()
-        self.hub.station(name).watch(run)
+        self.hub.runner(name).watch(run)
         return run
 
     async def over(self, run: RemoteRun) -> Exit | None:
@@ -89,9 +89,9 @@ def output(data: bytes, offset: int = 0, agent_id: str = "a") -> pb.RunOutput:
 
 
 async def test_a_runner_without_a_free_slot_says_so(world: World) -> None:
-    station = await world.attend()
+    remote = await world.attend()
     await world.report()
-    asked = asyncio.ensure_future(station.ask(pb.AttendRunnerResponse(agent_id="a", attempt=1, launch=pb.LaunchRun())))
+    asked = asyncio.ensure_future(remote.ask(pb.AttendRunnerResponse(agent_id="a", attempt=1, launch=pb.LaunchRun())))
     await world.turn()
     (order,) = world.orders[1:]
     full = pb.RunnerAnswer(order_id=order.order_id, error_code="RUN_006", error_message="all 2 slots are taken")
@@ -131,9 +131,9 @@ async def test_a_run_that_the_runner_does_not_know_is_over(world: World) -> None
 
 
 async def test_one_that_is_being_started_need_not_be_known(world: World) -> None:
-    station = await world.attend()
+    remote = await world.attend()
     run = world.run()
-    asking = asyncio.create_task(station.ask(pb.AttendRunnerResponse(agent_id="a", attempt=1, launch=pb.LaunchRun())))
+    asking = asyncio.create_task(remote.ask(pb.AttendRunnerResponse(agent_id="a", attempt=1, launch=pb.LaunchRun())))
     await world.turn()
     await world.report()
     assert await world.over(run) is None
@@ -144,8 +144,8 @@ async def test_one_that_is_being_started_need_not_be_known(world: World) -> None
 
 
 async def test_an_order_without_an_answer_is_sent_again(world: World) -> None:
-    station = await world.attend()
-    asking = asyncio.create_task(station.ask(pb.AttendRunnerResponse(agent_id="a", worktree=pb.AskWorktree())))
+    remote = await world.attend()
+    asking = asyncio.create_task(remote.ask(pb.AttendRunnerResponse(agent_id="a", worktree=pb.AskWorktree())))
     await world.turn()
     world.orders.clear()
     await world.attend()
@@ -186,7 +186,7 @@ async def test_a_run_that_the_sidecar_does_not_know_is_ended(world: World, ended
 
 
 async def test_a_silent_runner_is_lost_and_what_it_says_later_does_not_count(world: World) -> None:
-    station = await world.attend()
+    remote = await world.attend()
     run = world.run()
     await world.report(runs=[at()])
     world.time += LOST_AFTER + 1
@@ -199,12 +199,12 @@ async def test_a_silent_runner_is_lost_and_what_it_says_later_does_not_count(wor
     # Another process of the runner may join, and knows nothing of the former.
     await world.attend(instance="two")
     await world.report(instance="two")
-    assert station.usable
+    assert remote.usable
 
 
 async def test_a_lost_runner_answers_nothing(world: World) -> None:
-    station = await world.attend()
-    asking = asyncio.create_task(station.ask(pb.AttendRunnerResponse(agent_id="a", worktree=pb.AskWorktree())))
+    remote = await world.attend()
+    asking = asyncio.create_task(remote.ask(pb.AttendRunnerResponse(agent_id="a", worktree=pb.AskWorktree())))
     await world.turn()
     world.time += LOST_AFTER + 1
     with pytest.raises(SidecarError) as failed:
@@ -323,12 +323,12 @@ async def test_it_is_used_once_it_has_reported_since_it_connected(world: World) 
     """Before that its agents have no lease."""
     called: list[int] = []
     world.hub.listen(lambda: called.append(1))
-    station = await world.attend()
-    assert not station.usable
+    remote = await world.attend()
+    assert not remote.usable
     await world.report()
-    assert station.usable and called
+    assert remote.usable and called
     await world.attend()
-    assert not station.usable
+    assert not remote.usable
 
 
 async def test_one_runner_says_nothing_about_the_agents_of_another(world: World) -> None:
@@ -341,12 +341,12 @@ async def test_one_runner_says_nothing_about_the_agents_of_another(world: World)
 
 
 async def test_slots_count_the_agents_of_all_sidecars(world: World) -> None:
-    station = await world.attend(capacity=3)
+    remote = await world.attend(capacity=3)
     world.run("a")
     await world.report(running=2, runs=[at("a")])
-    assert station.has_slot and station.running == 2
+    assert remote.has_slot and remote.running == 2
     world.run("b")
-    assert not station.has_slot
+    assert not remote.has_slot
     # One of another sidecar has ended.
     await world.report(running=2, runs=[at("a"), at("b")])
-    assert station.has_slot
+    assert remote.has_slot

@@ -27,8 +27,8 @@ class World:
         request = pb.AttendRunnerRequest(runner_id=name, instance=name, runner=pb.Runner(**offer))
         self._orders = self.hub.attend(request).orders(pb.AttendRunnerResponse())
         await anext(self._orders)
-        station = self.hub.stations[name]
-        station.reported, station.others = True, running
+        remote = self.hub.runners[name]
+        remote.reported, remote.others = True, running
 
     def place(self, *waiting: ActiveAgent, here: int = 0) -> tuple[str, str] | None:
         found = self.placement.next(waiting, here)
@@ -92,7 +92,7 @@ async def test_it_returns_to_its_worktree_unless_that_is_gone(world: World) -> N
     await world.join("far")
     assert world.place(working) == ("a", "far")
     world.time += 100
-    world.hub.stations["other"].heard = world.time
+    world.hub.runners["other"].heard = world.time
     assert world.place(working) in (("a", HERE), ("a", "other"))
 
 

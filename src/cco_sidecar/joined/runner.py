@@ -30,15 +30,16 @@ from cco_sidecar.core.principal import RUN_AGENTS
 from cco_sidecar.core.projects import Projects
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.core.settings import Settings
+from cco_sidecar.joined.attempts import SidecarAttempts, sidecars_with_runs
 from cco_sidecar.joined.forwarder import Destination, Forwarder
-from cco_sidecar.joined.given import Given
+from cco_sidecar.joined.order_inputs import OrderInputs
 from cco_sidecar.joined.session import Session
-from cco_sidecar.joined.work import Work, sidecars_with_runs
 from cco_sidecar.repository.mirrors import Mirrors
 from cco_sidecar.runners.hub import FULL
 from cco_sidecar.runners.launch import Launcher
 from cco_sidecar.runners.orphans import Orphans
 from cco_sidecar.runners.shim import become_subreaper
+from cco_sidecar.runners.worktrees import Worktrees
 from cco_sidecar.storage.files import PRIVATE_DIR, PRIVATE_FILE, open_storage, write_atomically
 from orchestra.v1 import runner_service_pb2 as pb
 from orchestra.v1.runner_service_pb2_grpc import RunnerServiceStub
@@ -108,7 +109,7 @@ class JoinedRunner:
         self.joined: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._failing = ""
         self._background = Background()
-        self._given = Given()
+        self._inputs = OrderInputs()
         self._projects = Projects(settings)
         self._mirrors = Mirrors(settings, self._projects, _secret)
 
@@ -120,7 +121,7 @@ class JoinedRunner:
 
     @property
     def running(self) -> int:
-        return sum(session.work.running for session in self._sessions.values() if session.work is not None)
+        return sum(session.attempts.running for session in self._sessions.values() if session.attempts is not None)
 
     def welcomed(self, welcome: pb.RunnerWelcome) -> None:
         self._keep(welcome.jwt_token)
@@ -225,16 +226,18 @@ class JoinedRunner:
         os.close(self._lock)
 
     def _connect(self, sidecar_id: str) -> None:
-        session = Session(self, sidecar_id, self._work_for, self._leases)
+        session = Session(self, sidecar_id, self._attempts_for, self._leases)
         self._sessions[sidecar_id] = session
         session.start()
 
-    def _work_for(self, session: Session, lost_after: int) -> Work:
+    def _attempts_for(self, session: Session, lost_after: int) -> SidecarAttempts:
         sidecar_id = session.sidecar_id
         settings = dataclasses.replace(self._settings, cluster_lost_after=lost_after)
-        given = self._given
-        launcher = Launcher(given, self._projects, given, given, given, settings, lease=self._leases / sidecar_id)
-        return Work(
+        inputs = self._inputs
+        worktrees = Worktrees(settings.storage, self._projects, settings.branch_prefix)
+        lease = self._leases / sidecar_id
+        launcher = Launcher(inputs, self._projects, inputs, inputs, inputs, settings, worktrees, lease=lease)
+        return SidecarAttempts(
             *(launcher, self._storage, sidecar_id),
             read_commits=session.read_commits,
             is_busy=self._is_busy,
@@ -248,8 +251,8 @@ class JoinedRunner:
 
     def _is_busy(self, agent_id: str) -> bool:
         """Whether an agent runs here, for any sidecar."""
-        works = [session.work for session in self._sessions.values() if session.work is not None]
-        return any(work.holds(agent_id) for work in works)
+        every = [session.attempts for session in self._sessions.values() if session.attempts is not None]
+        return any(attempts.holds(agent_id) for attempts in every)
 
     async def _reap(self) -> None:
         orphans = Orphans()

@@ -20,7 +20,7 @@ from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import uptime
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.retry import Backoff
-from cco_sidecar.joined.work import REPORT_BYTES, Work
+from cco_sidecar.joined.attempts import REPORT_BYTES, SidecarAttempts
 from cco_sidecar.runners.hub import GIVEN_UP
 from orchestra.v1 import runner_service_pb2 as pb
 from orchestra.v1.agent_service_pb2 import Agent
@@ -67,15 +67,17 @@ class Server(Protocol):
 class Session:
     """``sidecar_id``: the sidecar, which the runner may reach through another."""
 
-    def __init__(self, server: Server, sidecar_id: str, work_for: Callable[[Session, int], Work], leases: Path) -> None:
-        """``work_for``: makes the work for a sidecar that counts a runner as lost after so many seconds; ``leases``:
+    def __init__(
+        self, server: Server, sidecar_id: str, attempts_for: Callable[[Session, int], SidecarAttempts], leases: Path
+    ) -> None:
+        """``attempts_for``: makes those of a sidecar that counts a runner as lost after so many seconds; ``leases``:
         the directory of the files that say until when agents may run."""
         self.sidecar_id = sidecar_id
         self._server = server
-        self._work_for = work_for
+        self._attempts_for = attempts_for
         self._leases = leases
         self._instance = secrets.token_hex(8)
-        self.work: Work | None = None
+        self.attempts: SidecarAttempts | None = None
         self._lease: LeaseFile | None = None
         self._background = Background()
         self._giving_up = asyncio.Lock()
@@ -88,7 +90,7 @@ class Session:
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs here for the sidecar."""
-        return self.work is None or self.work.is_empty
+        return self.attempts is None or self.attempts.is_empty
 
     def start(self) -> None:
         self._background.start(self._attend(), f"orders of {self.sidecar_id}")
@@ -96,19 +98,19 @@ class Session:
 
     async def close(self, *, keep_agents: bool) -> None:
         """Ends the attempts of the sidecar, and tells it, unless the next process is to continue with them."""
-        if self.work is not None:
-            await self.work.close(keep_agents=keep_agents)
+        if self.attempts is not None:
+            await self.attempts.close(keep_agents=keep_agents)
             if not keep_agents and self.connected.is_set():
                 with suppress(SidecarError):
-                    await self._tell_all(self.work)
-                    await self._report_once(self.work, leaving=True)
+                    await self._tell_all(self.attempts)
+                    await self._report_once(self.attempts, leaving=True)
         await self._background.end()
 
-    async def _tell_all(self, work: Work) -> None:
+    async def _tell_all(self, attempts: SidecarAttempts) -> None:
         """Reports what the sidecar can store in a few seconds. Raises SidecarError."""
         until = time.monotonic() + _LAST_SECONDS
-        while time.monotonic() < until and await asyncio.to_thread(lambda: work.has_news):
-            await self._report_once(work)
+        while time.monotonic() < until and await asyncio.to_thread(lambda: attempts.has_news):
+            await self._report_once(attempts)
 
     async def _attend(self) -> None:
         backoff = Backoff()
@@ -130,8 +132,8 @@ class Session:
                         if order.HasField("welcome"):
                             backoff = Backoff()
                             await self._begin(order.welcome)
-                        elif self.work is not None:
-                            self.work.take(order)
+                        elif self.attempts is not None:
+                            self.attempts.take(order)
             except TimeoutError:
                 continue
             except grpc.aio.AioRpcError as problem:
@@ -144,12 +146,12 @@ class Session:
 
     async def _begin(self, welcome: pb.RunnerWelcome) -> None:
         self.heard = time.monotonic()
-        if self.work is None:
+        if self.attempts is None:
             self._lease = LeaseFile(self._leases / self.sidecar_id, welcome.lost_after_seconds)
-            work = await asyncio.to_thread(self._work_for, self, welcome.lost_after_seconds)
-            work.recover()
-            self.work = work
-        self.work.leased.clear()
+            attempts = await asyncio.to_thread(self._attempts_for, self, welcome.lost_after_seconds)
+            attempts.recover()
+            self.attempts = attempts
+        self.attempts.leased.clear()
         self._server.welcomed(welcome)
         self._server.heard_of(list(welcome.sidecar_ids))
         self._failing = ""
@@ -159,31 +161,31 @@ class Session:
     async def _report(self) -> None:
         while True:
             await self.connected.wait()
-            assert self.work is not None
+            assert self.attempts is not None
             instance = self._instance
             try:
-                await self._report_once(self.work)
+                await self._report_once(self.attempts)
             except SidecarError as problem:
                 await self._failed(problem, instance)
                 await asyncio.sleep(_REPORT_SECONDS)
                 continue
-            await self._wait(self.work)
+            await self._wait(self.attempts)
 
-    async def _wait(self, work: Work) -> None:
+    async def _wait(self, attempts: SidecarAttempts) -> None:
         """Returns when there is something to report, or it is time to."""
         until = time.monotonic() + _REPORT_SECONDS
-        while time.monotonic() < until and not await asyncio.to_thread(lambda: work.has_news):
+        while time.monotonic() < until and not await asyncio.to_thread(lambda: attempts.has_news):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
-                    await work.news.wait()
+                    await attempts.news.wait()
                     break
 
-    async def _report_once(self, work: Work, *, leaving: bool = False) -> None:
+    async def _report_once(self, attempts: SidecarAttempts, *, leaving: bool = False) -> None:
         """Raises SidecarError."""
         async with self._reporting:
-            await self._tell(work, leaving=leaving)
+            await self._tell(attempts, leaving=leaving)
 
-    async def _tell(self, work: Work, *, leaving: bool) -> None:
+    async def _tell(self, attempts: SidecarAttempts, *, leaving: bool) -> None:
         began = uptime()
         request = pb.ReportRunnerRequest(
             runner_id=self._server.offer.runner_id,
@@ -192,8 +194,8 @@ class Session:
             running=self._server.running,
             leaving=leaving,
         )
-        work.news.clear()
-        await asyncio.to_thread(work.report, request, self._most_bytes)
+        attempts.news.clear()
+        await asyncio.to_thread(attempts.report, request, self._most_bytes)
         try:
             call: Any = self._server.stub.ReportRunner(request, metadata=self._server.metadata, timeout=_CALL_SECONDS)
             response: pb.ReportRunnerResponse = await call
@@ -205,8 +207,8 @@ class Session:
         assert self._lease is not None
         self._lease.renew(began, response.lease_seconds)
         self.heard = time.monotonic()
-        work.leased.set()
-        work.reported(request, response)
+        attempts.leased.set()
+        attempts.reported(request, response)
         self._server.heard_of(list(response.sidecar_ids))
 
     async def read_commits(self, agent: Agent, have: Sequence[str]) -> bytes:
@@ -226,12 +228,12 @@ class Session:
 
     async def _failed(self, problem: SidecarError, instance: str) -> None:
         """``instance``: as which the call was made."""
-        if problem.code == GIVEN_UP and self.work is not None:
+        if problem.code == GIVEN_UP and self.attempts is not None:
             async with self._giving_up:
                 # Several calls may be told.
                 if instance == self._instance:
                     log.error("%s has given this runner's agents up; they are ended", self.sidecar_id)
-                    await self.work.give_up()
+                    await self.attempts.give_up()
                     self._instance = secrets.token_hex(8)
         elif problem.message != self._failing:
             log.warning("cannot reach %s, retrying: %s", self.sidecar_id, problem.message)

@@ -31,7 +31,7 @@ GIVEN_UP, LOST, FULL = "RUN_002", "RUN_004", "RUN_006"
 Monotonic = Callable[[], float]
 
 
-class Station:
+class RemoteRunner:
     """A runner as it is known here, connected or not. Implements Place."""
 
     def __init__(self, runner_id: str, hub: Hub) -> None:
@@ -191,7 +191,7 @@ class Station:
 
 
 class Hub:
-    """``stations``: by runner. Not thread-safe."""
+    """``runners``: by ID. Not thread-safe."""
 
     def __init__(
         self, lost_after: float, silent: Callable[[], float], clock: Clock, now: Monotonic = time.monotonic
@@ -202,7 +202,7 @@ class Hub:
         self.now = now
         self._silent = silent
         self._clock = clock
-        self.stations: dict[str, Station] = {}
+        self.runners: dict[str, RemoteRunner] = {}
         self._began = now()
         # Processes of runners whose agents were given up.
         self.given_up: set[str] = set()
@@ -216,100 +216,100 @@ class Hub:
         for listener in self._listeners:
             listener()
 
-    def station(self, runner_id: str) -> Station:
+    def runner(self, runner_id: str) -> RemoteRunner:
         """Returns what is known of a runner, which may not have connected since the start."""
-        if runner_id not in self.stations:
-            self.stations[runner_id] = Station(runner_id, self)
-        return self.stations[runner_id]
+        if runner_id not in self.runners:
+            self.runners[runner_id] = RemoteRunner(runner_id, self)
+        return self.runners[runner_id]
 
     def run_at(self, directory: Path, agent_id: str, attempt: int, runner_id: str) -> RemoteRun:
         """Returns the run of an attempt at a runner; the same one each time, until it is forgotten."""
-        station = self.station(runner_id)
-        run = station.runs.get((agent_id, attempt))
-        return run if run is not None else RemoteRun(directory, agent_id, attempt, station)
+        remote = self.runner(runner_id)
+        run = remote.runs.get((agent_id, attempt))
+        return run if run is not None else RemoteRun(directory, agent_id, attempt, remote)
 
     def is_gone(self, runner_id: str) -> bool:
         """Whether a runner is lost, or has not come since the start for as long."""
-        station = self.stations.get(runner_id)
-        return self.now() - self._began > self.lost_after if station is None else station.is_lost()
+        remote = self.runners.get(runner_id)
+        return self.now() - self._began > self.lost_after if remote is None else remote.is_lost()
 
     def look(self) -> None:
         """Gives up runners that are lost. Called every second."""
-        for runner_id, station in list(self.stations.items()):
-            if station.lose():
+        for runner_id, remote in list(self.runners.items()):
+            if remote.lose():
                 log.warning("runner %s is lost: silent for %d seconds", runner_id, self.lost_after)
                 self.changed()
-            if station.is_lost() and not station.runs and not station.connected:
-                del self.stations[runner_id]
+            if remote.is_lost() and not remote.runs and not remote.connected:
+                del self.runners[runner_id]
 
     def listed(self) -> Sequence[pb.Runner]:
         """Returns all runners that are connected, or were and are not lost, by ID."""
-        return [_shown(each) for _, each in sorted(self.stations.items()) if each.instance and not each.is_lost()]
+        return [_shown(each) for _, each in sorted(self.runners.items()) if each.instance and not each.is_lost()]
 
-    def attend(self, request: pb.AttendRunnerRequest) -> Station:
+    def attend(self, request: pb.AttendRunnerRequest) -> RemoteRunner:
         """Connects a runner. Raises SidecarError: RUN_001 if another process has its ID, RUN_002 if its agents were
         given up."""
-        station = self.station(request.runner_id)
-        station.lose()
+        remote = self.runner(request.runner_id)
+        remote.lose()
         self._require_current(request.instance)
-        silent = self.now() - station.heard
-        if station.connected and silent < _SILENT_SECONDS and station.instance not in ("", request.instance):
+        silent = self.now() - remote.heard
+        if remote.connected and silent < _SILENT_SECONDS and remote.instance not in ("", request.instance):
             raise conflict(
                 "RUN_001",
-                f"another runner is connected as '{request.runner_id}' from {station.offer.host}; give each its own ID",
+                f"another runner is connected as '{request.runner_id}' from {remote.offer.host}; give each its own ID",
             )
-        station.instance, station.heard, station.left = request.instance, self.now(), False
-        station.offer = request.runner
-        station.offer.runner_id = request.runner_id
-        station.tags = frozenset(request.runner.tags)
+        remote.instance, remote.heard, remote.left = request.instance, self.now(), False
+        remote.offer = request.runner
+        remote.offer.runner_id = request.runner_id
+        remote.tags = frozenset(request.runner.tags)
         log.info("runner connected", extra={"runner_id": request.runner_id, "host": request.runner.host})
-        station.reported = False
-        return station
+        remote.reported = False
+        return remote
 
     async def report(self, request: pb.ReportRunnerRequest) -> pb.ReportRunnerResponse:
         """Stores what happened at a runner. Raises SidecarError: RUN_002, RUN_003 if it is not connected."""
-        async with self.station(request.runner_id).reporting:
+        async with self.runner(request.runner_id).reporting:
             return await self._report(request)
 
     async def _report(self, request: pb.ReportRunnerRequest) -> pb.ReportRunnerResponse:
-        station = self.station(request.runner_id)
-        station.lose()
+        remote = self.runner(request.runner_id)
+        remote.lose()
         self._require_current(request.instance)
-        if station.instance != request.instance or not station.connected:
+        if remote.instance != request.instance or not remote.connected:
             raise unavailable("RUN_003", f"runner '{request.runner_id}' is not connected here; attend first")
-        had_slot = station.usable and station.has_slot
-        station.heard = self.now()
-        station.others = max(0, request.running - sum(not each.HasField("end") for each in request.runs))
+        had_slot = remote.usable and remote.has_slot
+        remote.heard = self.now()
+        remote.others = max(0, request.running - sum(not each.HasField("end") for each in request.runs))
         if request.worktrees:
-            station.worktrees = tuple(request.worktrees)
-        station.offer.reported_at.CopyFrom(self._clock.timestamp())
-        stored = await asyncio.to_thread(_store, station, request)
+            remote.worktrees = tuple(request.worktrees)
+        remote.offer.reported_at.CopyFrom(self._clock.timestamp())
+        stored = await asyncio.to_thread(_store, remote, request)
         known = {(each.agent_id, each.attempt): each for each in request.runs}
         # Before the answers: until then, an attempt that is being started is no stranger.
-        lacking = [run for key, run in station.runs.items() if key not in known]
-        gone = [run for run in lacking if station.knows_no_more(run, request.instance)]
+        lacking = [run for key, run in remote.runs.items() if key not in known]
+        gone = [run for run in lacking if remote.knows_no_more(run, request.instance)]
         for answer in request.answers:
-            station.answer(answer)
+            remote.answer(answer)
         for run in gone:
             run.set_over()
         strangers = 0
         for key, there in known.items():
-            ours = station.runs.get(key)
+            ours = remote.runs.get(key)
             if ours is not None:
                 ours.instance, ours.listed_at, ours.worktree = request.instance, self.now(), there.worktree
             if ours is not None and there.HasField("end") and _is_whole(ours, there):
                 ours.set_over()
-            elif ours is None and not station.starts(key) and strangers < _MOST_STRANGERS:
+            elif ours is None and not remote.starts(key) and strangers < _MOST_STRANGERS:
                 strangers += 1
-                _end(station, there)
-        if not station.reported:
-            station.catch_up()
+                _end(remote, there)
+        if not remote.reported:
+            remote.catch_up()
         if request.leaving:
             log.info("runner has left", extra={"runner_id": request.runner_id})
-            station.left = True
-            station.lose()
+            remote.left = True
+            remote.lose()
             self.changed()
-        elif station.has_slot and not had_slot:
+        elif remote.has_slot and not had_slot:
             self.changed()
         # Others take this sidecar's agents over so long after its last sign of life.
         lease = max(0.0, self.lost_after - self._silent())
@@ -328,17 +328,17 @@ def lost(runner_id: str) -> SidecarError:
     return unavailable(LOST, f"runner {runner_id} is not connected")
 
 
-def _store(station: Station, request: pb.ReportRunnerRequest) -> list[pb.RunAtRunner]:
+def _store(remote: RemoteRunner, request: pb.ReportRunnerRequest) -> list[pb.RunAtRunner]:
     """Stores output and ends, and returns how much of each run is here. What cannot be stored comes again with the next
     report. Blocks."""
     for part in request.outputs:
-        run = station.runs.get((part.agent_id, part.attempt))
+        run = remote.runs.get((part.agent_id, part.attempt))
         if run is not None and run.stored < _MAX_OUTPUT_BYTES:
             with _noted(run):
                 run.append(part.offset, part.data)
     stored = []
     for there in request.runs:
-        run = station.runs.get((there.agent_id, there.attempt))
+        run = remote.runs.get((there.agent_id, there.attempt))
         if run is None:
             continue
         if there.HasField("end") and _is_whole(run, there):
@@ -364,18 +364,18 @@ def _noted(run: RemoteRun) -> Iterator[None]:
         log.warning("what happened in %s cannot be stored yet: %s", run.directory, problem)
 
 
-def _end(station: Station, there: pb.RunAtRunner) -> None:
+def _end(remote: RemoteRunner, there: pb.RunAtRunner) -> None:
     """Ends an attempt that nobody knows here."""
     order = pb.AttendRunnerResponse(agent_id=there.agent_id, attempt=there.attempt)
     if there.HasField("end"):
         order.forget.SetInParent()
     else:
         order.stop.grace_seconds = 0.0
-    station.post(order)
+    remote.post(order)
 
 
-def _shown(station: Station) -> pb.Runner:
+def _shown(remote: RemoteRunner) -> pb.Runner:
     shown = pb.Runner()
-    shown.CopyFrom(station.offer)
-    shown.running, shown.connected = station.running, station.attends
+    shown.CopyFrom(remote.offer)
+    shown.running, shown.connected = remote.running, remote.attends
     return shown

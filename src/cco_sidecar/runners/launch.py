@@ -14,11 +14,9 @@ from cco_sidecar.core.environment import MARK, OWN_SETTINGS, is_reserved, withou
 from cco_sidecar.core.errors import invalid_request, spawn_failed
 from cco_sidecar.core.projects import Projects
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.runners import command_line, logs, mcp_servers, prompts, remote_launch
-from cco_sidecar.runners.hub import Hub
+from cco_sidecar.runners import command_line, logs, mcp_servers, prompts
 from cco_sidecar.runners.needs import AgentContext, ContextSource, CredentialSource, Places, Types
 from cco_sidecar.runners.presets import PLACEHOLDER, Runner, filled
-from cco_sidecar.runners.remote import RemoteRun
 from cco_sidecar.runners.run import Run
 from cco_sidecar.runners.sandbox import Sandbox
 from cco_sidecar.runners.worktrees import Worktrees
@@ -36,8 +34,6 @@ from orchestra.v1.agent_service_pb2 import (
 _NOT_INHERITED = (OWN_SETTINGS, "JWT_", "SIDECAR_", "GIT_")
 # Seconds between the request to end and the kill.
 GRACE_SECONDS = 10.0
-# In which a runner starts an attempt, beside its worktree: commits may have to be sent first.
-_START_SECONDS = 300.0
 _MEGABYTE = 2**20
 _PREPARATION_LINES = 20
 # How many completed agents of an issue are checked, newest first, for a branch to start from.
@@ -45,7 +41,7 @@ _LOOKED_AT = 50
 
 
 class Launcher:
-    """Prepares and starts the runs of agents."""
+    """Prepares and starts the runs of agents on this machine."""
 
     def __init__(
         self,
@@ -55,20 +51,18 @@ class Launcher:
         credentials: CredentialSource,
         store: Places,
         settings: Settings,
+        worktrees: Worktrees,
         *,
-        hub: Hub | None = None,
         lease: Path | None = None,
     ) -> None:
-        """``settings`` must contain the ports in use; ``hub``: the runners that agents can be started at; ``lease``:
-        the file that says until when agents may run. Raises SettingsError if agents cannot run as the configured
-        user."""
+        """``settings`` must contain the ports in use; ``lease``: the file that says until when agents may run. Raises
+        SettingsError if agents cannot run as the configured user."""
         self._types = types
         self._projects = projects
         self._context = context
         self._credentials = credentials
         self._store = store
         self._storage = settings.storage
-        self._hub = hub
         # Variables that hold tokens of projects, on a runner.
         self._secrets = {each.credential for each in projects.remotes.values()}
         # Until when agents may run, if others take them over.
@@ -80,7 +74,7 @@ class Launcher:
         self._url = f"{settings.url}/api"
         self._grpc = settings.grpc_target
         self.sandbox = Sandbox(settings)
-        self.worktrees = Worktrees(settings.storage, projects, settings.branch_prefix, hub)
+        self.worktrees = worktrees
 
     def run_of(self, agent: Agent) -> Run:
         """Returns the run of the agent's current attempt."""
@@ -88,11 +82,11 @@ class Launcher:
 
     def run_at(self, agent: Agent, attempt: int) -> Run:
         """Returns the run of an attempt, counted from 1."""
-        directory = self._storage / "agents" / agent.agent_id / str(attempt)
-        if agent.runner_id and self._hub is not None and attempt >= agent.attempt:
-            return self._hub.run_at(directory, agent.agent_id, attempt, agent.runner_id)
         user = self.sandbox.user
-        return Run(directory, (user.uid, user.gid) if user else None)
+        return Run(self._directory(agent, attempt), (user.uid, user.gid) if user else None)
+
+    def _directory(self, agent: Agent, attempt: int) -> Path:
+        return self._storage / "agents" / agent.agent_id / str(attempt)
 
     def clean_attempts(self, agent: Agent) -> None:
         """Cleans the run directories of an agent's attempts, all of which have ended. Blocks on files."""
@@ -153,8 +147,6 @@ class Launcher:
         """Starts the agent's process and returns its pid. Sets the agent's worktree and branch. ``resuming``: the
         program continues its earlier session; ``base``: what a new worktree starts from, if that is known. Raises
         SidecarError, OSError."""
-        if isinstance(run, RemoteRun):
-            return await self._spawn_remotely(agent, request, runner, run, token, resuming=resuming)
         known = self._types.require(agent.agent_type)
         secrets = await self._credentials.values(agent.credentials)
         root = workdir = self._projects.root(agent.project_id)
@@ -194,38 +186,6 @@ class Launcher:
             "sandbox": self.sandbox.specification(root, [run.shared, workdir]),
         }
         return await run.spawn(specification)
-
-    async def _spawn_remotely(
-        self,
-        agent: Agent,
-        request: SpawnAgentRequest,
-        runner: Runner,
-        run: RemoteRun,
-        token: str,
-        *,
-        resuming: bool,
-    ) -> int:
-        assert self._hub is not None
-        secrets = await self._credentials.values(agent.credentials)
-        base = ""
-        if agent.isolation == ISOLATION_WORKTREE:
-            named = await self._base(agent, request, runner)
-            base = await asyncio.to_thread(self.worktrees.begin_remotely, agent, named)
-        context = await self._context.for_agent(
-            agent.project_id, agent.issue_id, agent.agent_type, agent.task, request.context_requirements, None
-        )
-        # From now on the attempt may begin there.
-        await self._save_place(agent)
-        return await remote_launch.launch(
-            *(self._hub, run, agent, request, self._types.require(agent.agent_type), runner),
-            token=token,
-            context_json=context.json,
-            context_markdown=context.markdown,
-            secrets=secrets,
-            base=base,
-            resuming=resuming,
-            patience=self._worktree_seconds + _START_SECONDS,
-        )
 
     async def _save_place(self, agent: Agent) -> None:
         """Saves where the attempt will run. The record names the attempt once it has begun. Raises SidecarError."""

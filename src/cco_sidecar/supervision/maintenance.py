@@ -17,7 +17,7 @@ from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.runners.hub import Hub
 from cco_sidecar.runners.orphans import Orphans
-from cco_sidecar.runners.worktrees import Worktrees
+from cco_sidecar.runners.remote_worktrees import SidecarWorktrees
 from cco_sidecar.storage.base import TAKEN_OVER, AgentStore
 from cco_sidecar.supervision.active import ActiveAgent, Attempt
 from cco_sidecar.supervision.leases import Leases
@@ -41,7 +41,7 @@ class Maintenance:
         supervisor: Supervisor,
         *,
         leases: Leases,
-        worktrees: Worktrees,
+        worktrees: SidecarWorktrees,
         hub: Hub,
         store: AgentStore,
         bus: EventBus,

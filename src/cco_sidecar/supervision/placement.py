@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cco_sidecar.runners.hub import Hub, Station
+from cco_sidecar.runners.hub import Hub, RemoteRunner
 from cco_sidecar.supervision.active import ActiveAgent
 
 HERE = ""
@@ -24,7 +24,7 @@ class Placement:
             place = self._choose(active, here)
             if place is not None:
                 return active, place
-            if not self._has_slot(HERE, here) and not any(map(_has_slot, self._hub.stations.values())):
+            if not self._has_slot(HERE, here) and not any(map(_has_slot, self._hub.runners.values())):
                 # Nobody can start, whatever it needs.
                 break
         return None
@@ -36,8 +36,8 @@ class Placement:
             # Its work is there, and nowhere else.
             places = {agent.runner_id: 0.0} if self._has_slot(agent.runner_id, here) else {}
         else:
-            stations = [each for each in self._hub.stations.values() if self._suits(each, active)]
-            places = {each.runner_id: each.load for each in stations if each.has_slot}
+            remote = [each for each in self._hub.runners.values() if self._suits(each, active)]
+            places = {each.runner_id: each.load for each in remote if each.has_slot}
             if not wanted(active) and self._has_slot(HERE, here):
                 places[HERE] = here / (self.max_concurrent or 1000)
         # In case of doubt on this machine, then in the order of IDs.
@@ -46,22 +46,22 @@ class Placement:
     def _has_slot(self, place: str, here: int) -> bool:
         if place == HERE:
             return not self.max_concurrent or here < self.max_concurrent
-        station = self._hub.stations.get(place)
-        return station is not None and _has_slot(station)
+        remote = self._hub.runners.get(place)
+        return remote is not None and _has_slot(remote)
 
-    def _suits(self, station: Station, active: ActiveAgent) -> bool:
-        offer, agent = station.offer, active.record
+    def _suits(self, remote: RemoteRunner, active: ActiveAgent) -> bool:
+        offer, agent = remote.offer, active.record
         return (
-            station.usable
+            remote.usable
             # The ID of another runner is no tag.
-            and wanted(active) <= (station.tags - self._hub.stations.keys()) | {station.runner_id}
+            and wanted(active) <= (remote.tags - self._hub.runners.keys()) | {remote.runner_id}
             and (not offer.agent_types or agent.agent_type in offer.agent_types)
             and (not offer.project_ids or agent.project_id in offer.project_ids)
         )
 
 
-def _has_slot(station: Station) -> bool:
-    return station.usable and station.has_slot
+def _has_slot(remote: RemoteRunner) -> bool:
+    return remote.usable and remote.has_slot
 
 
 def wanted(active: ActiveAgent) -> set[str]:

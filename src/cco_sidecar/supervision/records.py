@@ -13,7 +13,7 @@ from cco_sidecar.core.clock import Clock, micros_of, timestamp
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.core.tracing import Tracer
-from cco_sidecar.runners.worktrees import Worktrees
+from cco_sidecar.runners.remote_worktrees import SidecarWorktrees
 from cco_sidecar.storage.base import TAKEN_OVER, AgentStore
 from cco_sidecar.supervision import agent_spans
 from cco_sidecar.supervision.active import ActiveAgent
@@ -50,7 +50,7 @@ class Records:
         store: AgentStore,
         outbox: Outbox,
         leases: Leases,
-        worktrees: Worktrees,
+        worktrees: SidecarWorktrees,
         final_results: FinalResults,
         tracer: Tracer,
         clock: Clock,

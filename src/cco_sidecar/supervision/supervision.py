@@ -16,9 +16,9 @@ from cco_sidecar.core.settings import Settings
 from cco_sidecar.core.tracing import Tracer
 from cco_sidecar.repository.mirrors import Mirrors
 from cco_sidecar.runners.hub import Hub
-from cco_sidecar.runners.launch import Launcher
 from cco_sidecar.runners.needs import ContextSource, CredentialSource
 from cco_sidecar.runners.presets import Runners
+from cco_sidecar.runners.remote_launch import SidecarLauncher
 from cco_sidecar.runners.shim import become_subreaper
 from cco_sidecar.storage.base import Stores
 from cco_sidecar.supervision.attempts import Attempts
@@ -68,7 +68,7 @@ class Supervision:
         types, agents = self.types, stores.agents
         self.leases = Leases(tokens, types, clock, cluster)
         self.hub = Hub(settings.cluster_lost_after, lambda: cluster.silent_seconds, clock)
-        self.launcher = Launcher(types, projects, context, credentials, agents, settings, hub=self.hub)
+        self.launcher = SidecarLauncher(types, projects, context, credentials, agents, settings, self.hub)
         worktrees, attempts = self.launcher.worktrees, Attempts(self.launcher, self.leases, clock)
         final_results = FinalResults(stores.results, recorder, types, worktrees, clock)
         self._records = records = Records(agents, outbox, self.leases, worktrees, final_results, tracer, clock)

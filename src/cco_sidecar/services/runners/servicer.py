@@ -67,7 +67,7 @@ class RunnerServicer:
         self, request: pb.ReadCommitsRequest, principal: Principal
     ) -> AsyncIterator[pb.ReadCommitsResponse]:
         _require_own(request.runner_id, principal)
-        run = self._hub.station(request.runner_id).runs.get((request.agent_id, request.attempt))
+        run = self._hub.runner(request.runner_id).runs.get((request.agent_id, request.attempt))
         if run is None or not run.base[1]:
             raise not_found("AGT_004", f"runner '{request.runner_id}' was not told to start {request.agent_id}")
         async with self._packing:

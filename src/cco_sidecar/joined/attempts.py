@@ -14,7 +14,7 @@ import orjson
 
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.errors import SidecarError, conflict, not_found
-from cco_sidecar.joined.given import Launch, current, worktree_of
+from cco_sidecar.joined.order_inputs import Launch, current, worktree_of
 from cco_sidecar.runners.launch import Launcher
 from cco_sidecar.runners.presets import Runner
 from cco_sidecar.runners.run import UNKNOWN, Exit, Run
@@ -41,7 +41,7 @@ _WORKTREES_SECONDS = 20.0
 
 
 @dataclass(eq=False)
-class Held:
+class Attempt:
     """An attempt that the sidecar has not told to forget. ``sent``: bytes of output that it has."""
 
     key: Key
@@ -60,7 +60,7 @@ class Held:
             return 0
 
 
-class Work:
+class SidecarAttempts:
     """Not thread-safe."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Work:
         self._launcher = launcher
         self._agents = storage / "agents"
         self._sidecar_id = sidecar_id
-        self._held: dict[Key, Held] = {}
+        self._attempts: dict[Key, Attempt] = {}
         # Commits that are being read, by agent.
         self._packs: dict[str, tuple[str, bytes]] = {}
         self._worktrees_at = 0.0
@@ -96,15 +96,15 @@ class Work:
 
     def holds(self, agent_id: str) -> bool:
         """Whether the agent runs here for this sidecar."""
-        return any(held.key[0] == agent_id and held.end is None for held in self._held.values())
+        return any(attempt.key[0] == agent_id and attempt.end is None for attempt in self._attempts.values())
 
     @property
     def running(self) -> int:
-        return sum(held.end is None for held in self._held.values())
+        return sum(attempt.end is None for attempt in self._attempts.values())
 
     @property
     def is_empty(self) -> bool:
-        return not self._held
+        return not self._attempts
 
     def recover(self) -> None:
         """Finds the attempts that an earlier process started for the sidecar."""
@@ -112,28 +112,28 @@ class Work:
             if _text(file) != self._sidecar_id or not file.parent.name.isdecimal():
                 continue
             agent = Agent(agent_id=file.parent.parent.name, attempt=int(file.parent.name))
-            held = Held((agent.agent_id, agent.attempt), self._launcher.run_of(agent))
-            held.run.adopt()
-            self._hold(held)
-            self._background.start(self._watch(held), f"watching {agent.agent_id}")
+            attempt = Attempt((agent.agent_id, agent.attempt), self._launcher.run_of(agent))
+            attempt.run.adopt()
+            self._hold(attempt)
+            self._background.start(self._watch(attempt), f"watching {agent.agent_id}")
 
     async def close(self, *, keep_agents: bool) -> None:
         """Ends the attempts, unless the next process is to continue with them."""
         self._closing = True
         self.leased.set()
         if not keep_agents:
-            for held in self._held.values():
+            for attempt in self._attempts.values():
                 # One that is being started is ended once it has begun.
-                held.stop = 0.0
-                held.run.stop(0.0)
-            await asyncio.gather(*(held.over.wait() for held in self._held.values()))
+                attempt.stop = 0.0
+                attempt.run.stop(0.0)
+            await asyncio.gather(*(attempt.over.wait() for attempt in self._attempts.values()))
         await self._background.end()
 
     async def give_up(self) -> None:
         """Ends all attempts: the sidecar has given them up."""
         await self.close(keep_agents=False)
-        for held in list(self._held.values()):
-            await self._remove(held)
+        for attempt in list(self._attempts.values()):
+            await self._remove(attempt)
         self._answers.clear()
         self._closing = False
 
@@ -147,24 +147,24 @@ class Work:
 
     async def _carry_out(self, order: pb.AttendRunnerResponse) -> None:
         key = (order.agent_id, order.attempt)
-        held = self._held.get(key)
+        attempt = self._attempts.get(key)
         match order.WhichOneof("order"):
             case "launch":
                 answer = await self._answer_of(self._launch(key, order.launch))
             case "worktree":
                 answer = await self._answer_of(self._look(order.worktree))
-            case "stop" if held is not None:
-                held.stop = order.stop.grace_seconds
-                held.run.stop(held.stop)
+            case "stop" if attempt is not None:
+                attempt.stop = order.stop.grace_seconds
+                attempt.run.stop(attempt.stop)
                 return
-            case "renew" if held is not None:
-                if held.starting is not None:
+            case "renew" if attempt is not None:
+                if attempt.starting is not None:
                     # It makes the directory.
-                    await asyncio.wait({held.starting})
-                await asyncio.to_thread(held.run.write_token, order.renew.jwt_token)
+                    await asyncio.wait({attempt.starting})
+                await asyncio.to_thread(attempt.run.write_token, order.renew.jwt_token)
                 return
-            case "forget" if held is not None and held.end is not None:
-                await self._remove(held)
+            case "forget" if attempt is not None and attempt.end is not None:
+                await self._remove(attempt)
                 return
             case _:
                 return
@@ -185,26 +185,26 @@ class Work:
 
     async def _launch(self, key: Key, order: pb.LaunchRun) -> pb.RunnerAnswer:
         """Starts an attempt, once, however often the order comes. Raises SidecarError, OSError."""
-        held = self._held.get(key)
-        if held is None:
+        attempt = self._attempts.get(key)
+        if attempt is None:
             self._require_slot()
-            held = Held(key, self._launcher.run_of(order.agent))
-            held.starting = asyncio.ensure_future(self._background.finish(self._start(held, order)))
-            self._hold(held)
-        if held.starting is None:
+            attempt = Attempt(key, self._launcher.run_of(order.agent))
+            attempt.starting = asyncio.ensure_future(self._background.finish(self._start(attempt, order)))
+            self._hold(attempt)
+        if attempt.starting is None:
             # By an earlier process.
-            return pb.RunnerAnswer(process_id=held.run.agent_pid, worktree=worktree_of(held.run))
+            return pb.RunnerAnswer(process_id=attempt.run.agent_pid, worktree=worktree_of(attempt.run))
         try:
-            return await asyncio.shield(held.starting)
+            return await asyncio.shield(attempt.starting)
         except Exception:
-            await self._remove(held)
+            await self._remove(attempt)
             raise
 
-    async def _start(self, held: Held, order: pb.LaunchRun) -> pb.RunnerAnswer:
-        current.set(Launch(order, held.run))
+    async def _start(self, attempt: Attempt, order: pb.LaunchRun) -> pb.RunnerAnswer:
+        current.set(Launch(order, attempt.run))
         agent = order.agent
-        await asyncio.to_thread(held.run.prepare)
-        owner = held.run.directory / _OWNER_FILE
+        await asyncio.to_thread(attempt.run.prepare)
+        owner = attempt.run.directory / _OWNER_FILE
         await asyncio.to_thread(write_atomically, owner, self._sidecar_id.encode(), mode=PRIVATE_FILE)
         runner = Runner.read(orjson.loads(order.preset))
         launcher = self._launcher
@@ -213,11 +213,17 @@ class Work:
         await self.leased.wait()
         launcher.sandbox.require()
         pid = await launcher.spawn(
-            agent, order.request, runner, held.run, order.jwt_token, resuming=order.resuming, base=order.base or "HEAD"
+            agent,
+            order.request,
+            runner,
+            attempt.run,
+            order.jwt_token,
+            resuming=order.resuming,
+            base=order.base or "HEAD",
         )
-        if held.stop is not None:
-            held.run.stop(held.stop)
-        self._background.start(self._watch(held), f"watching {agent.agent_id}")
+        if attempt.stop is not None:
+            attempt.run.stop(attempt.stop)
+        self._background.start(self._watch(attempt), f"watching {agent.agent_id}")
         return pb.RunnerAnswer(process_id=pid, worktree=agent.worktree)
 
     async def _complete(self, agent: Agent, commit: str) -> None:
@@ -229,22 +235,21 @@ class Work:
             await asyncio.to_thread(worktrees.take, agent.project_id, pack, commit)
         await asyncio.to_thread(worktrees.note_start, agent, commit)
 
-    async def _watch(self, held: Held) -> None:
-        while held.end is None:
+    async def _watch(self, attempt: Attempt) -> None:
+        while attempt.end is None:
             try:
-                end = await held.run.ended()
-                held.end = _as_lost(end) if self._closing else end
+                end = await attempt.run.ended()
+                attempt.end = _as_lost(end) if self._closing else end
             except OSError as problem:
                 # For example, no descriptor is free.
-                log.warning("cannot check the run %s, retrying: %s", held.run.directory, problem)
+                log.warning("cannot check the run %s, retrying: %s", attempt.run.directory, problem)
                 await asyncio.sleep(_RETRY_SECONDS)
-        held.over.set()
+        attempt.over.set()
         self.news.set()
 
     async def _look(self, asked: pb.AskWorktree) -> pb.RunnerAnswer:
         """Raises SidecarError."""
         agent, worktrees = asked.agent, self._launcher.worktrees
-        agent.runner_id = ""
         if asked.action in _REMOVING and self._is_busy(agent.agent_id):
             raise conflict("AGT_005", f"agent '{agent.agent_id}' has not ended")
         match asked.action:
@@ -289,15 +294,15 @@ class Work:
         if time.monotonic() >= self._worktrees_at:
             self._worktrees_at = time.monotonic() + _WORKTREES_SECONDS
             request.worktrees.extend(self._launcher.worktrees.there_are()[:_MOST_ENTRIES])
-        for held in list(self._held.values()):
+        for attempt in list(self._attempts.values()):
             # Before the output is read: what was written until the end is complete.
-            end, size = held.end, min(held.size, _MOST_OUTPUT)
-            known = request.runs.add(agent_id=held.key[0], attempt=held.key[1], output_bytes=size)
-            known.worktree = worktree_of(held.run)
+            end, size = attempt.end, min(attempt.size, _MOST_OUTPUT)
+            known = request.runs.add(agent_id=attempt.key[0], attempt=attempt.key[1], output_bytes=size)
+            known.worktree = worktree_of(attempt.run)
             if end is not None:
                 known.end.CopyFrom(_message(end))
-            for data in self._parts(held, size, left):
-                request.outputs.add(agent_id=held.key[0], attempt=held.key[1], offset=held.sent, data=data)
+            for data in self._parts(attempt, size, left):
+                request.outputs.add(agent_id=attempt.key[0], attempt=attempt.key[1], offset=attempt.sent, data=data)
                 left -= len(data)
 
     def _add_answers(self, request: pb.ReportRunnerRequest) -> int:
@@ -317,41 +322,41 @@ class Work:
         return left
 
     @staticmethod
-    def _parts(held: Held, size: int, left: int) -> Iterator[bytes]:
-        wanted = min(size - held.sent, _PART_BYTES, left)
+    def _parts(attempt: Attempt, size: int, left: int) -> Iterator[bytes]:
+        wanted = min(size - attempt.sent, _PART_BYTES, left)
         if wanted > 0:
             try:
-                with open(held.run.output, "rb") as file:
-                    file.seek(held.sent)
+                with open(attempt.run.output, "rb") as file:
+                    file.seek(attempt.sent)
                     yield file.read(wanted)
             except OSError as problem:
-                log.warning("cannot read the output %s: %s", held.run.output, problem)
+                log.warning("cannot read the output %s: %s", attempt.run.output, problem)
 
     def reported(self, request: pb.ReportRunnerRequest, response: pb.ReportRunnerResponse) -> None:
         """Notes what the sidecar has."""
         del self._answers[: len(request.answers)]
         for stored in response.stored:
-            held = self._held.get((stored.agent_id, stored.attempt))
-            if held is not None:
-                held.sent = stored.output_bytes
+            attempt = self._attempts.get((stored.agent_id, stored.attempt))
+            if attempt is not None:
+                attempt.sent = stored.output_bytes
 
     @property
     def has_news(self) -> bool:
         """Whether there is something that the sidecar does not know. Blocks on files."""
-        return bool(self._answers) or any(held.size > held.sent for held in self._held.values())
+        return bool(self._answers) or any(attempt.size > attempt.sent for attempt in self._attempts.values())
 
-    # -- what is held ------------------------------------------------------------------------------------
+    # -- the collection ------------------------------------------------------------------------------------
 
-    def _hold(self, held: Held) -> None:
-        self._held[held.key] = held
+    def _hold(self, attempt: Attempt) -> None:
+        self._attempts[attempt.key] = attempt
 
-    async def _remove(self, held: Held) -> None:
-        self._held.pop(held.key, None)
-        held.over.set()
-        await asyncio.to_thread(held.run.remove)
+    async def _remove(self, attempt: Attempt) -> None:
+        self._attempts.pop(attempt.key, None)
+        attempt.over.set()
+        await asyncio.to_thread(attempt.run.remove)
         # Unless another attempt is there, perhaps of another sidecar.
         with suppress(OSError):
-            await asyncio.to_thread(held.run.directory.parent.rmdir)
+            await asyncio.to_thread(attempt.run.directory.parent.rmdir)
 
 
 def sidecars_with_runs(storage: Path) -> set[str]:

@@ -38,7 +38,7 @@ def worktree_of(run: Run) -> str:
         return ""
 
 
-class Given:
+class OrderInputs:
     """Implements ContextSource, CredentialSource, and what the launcher needs of types and of the store."""
 
     async def for_agent(
