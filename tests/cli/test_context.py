@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -34,14 +35,18 @@ def test_contexts_are_cleared_by_type_and_all_at_once(sidecar: SidecarProcess) -
     assert printed(run_cco(sidecar, "context", "clear", "--all")).startswith("removed 1 ")
 
 
+def loaded(text: str) -> Any:
+    return yaml.load(text, Loader=yaml.CSafeLoader)
+
+
 def test_a_context_is_printed_in_every_format(sidecar: SidecarProcess, tmp_path: Path) -> None:
     line = ("context", "get", "issue-forms", "test-engineer")
     text = printed(run_cco(sidecar, *line, "--format", "text"))
     assert text.startswith("issue-forms for test-engineer: ")
     as_json = json.loads(printed(run_cco(sidecar, *line, "--format", "json")))
-    as_yaml = yaml.safe_load(printed(run_cco(sidecar, *line, "--format", "yaml")))
+    as_yaml = loaded(printed(run_cco(sidecar, *line, "--format", "yaml")))
     assert as_yaml["context"]["relevant_files"] == as_json["context"]["relevant_files"]
-    for form, read in (("json", json.loads), ("yaml", yaml.safe_load)):
+    for form, read in (("json", json.loads), ("yaml", loaded)):
         target = tmp_path / f"context.{form}"
         done = run_cco(sidecar, *line, "--format", form, "--output", str(target))
         assert printed(done) == "" and done.stderr == f"wrote {target}\n"

@@ -10,6 +10,8 @@ from unittest import mock
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.terminals import Terminal
 
 from cco_sidecar.cli import output
@@ -27,6 +29,11 @@ def test_a_text_that_looks_like_something_else_is_quoted_in_yaml(text: str) -> N
 
 def test_a_text_is_not_quoted_without_need() -> None:
     assert output.encoded({"issue_id": "issue-1", "version": "1.2.3"}, "yaml") == "issue_id: issue-1\nversion: 1.2.3"
+
+
+@given(st.text() | st.text(alphabet=" \n\tab:#-|>'\"\u2028\u0085\ufeff\x00\x07é😀"))
+def test_yaml_holds_any_text(text: str) -> None:
+    assert yaml.safe_load(output.encoded([{"summary": text}], "yaml")) == [{"summary": text}]
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:

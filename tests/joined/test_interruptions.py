@@ -178,6 +178,20 @@ def test_a_stop_reaches_a_runner_that_is_away_for_a_moment(place: Place) -> None
     assert_over(said)
 
 
+@pytest.mark.long
+def test_a_sidecar_stops_although_a_runner_is_away(place: Place) -> None:
+    runner = place.join("far")
+    agent_id, said = ticking(place, "far")
+    runner.process.send_signal(signal.SIGSTOP)
+    # In less than the 30 seconds that are waited for.
+    assert place.sidecar.stop() == ""
+    runner.process.send_signal(signal.SIGCONT)
+    place.start()
+    found = ended(place.sidecar, agent_id)
+    assert found["status"] == "stopped", found
+    assert_over(said)
+
+
 def test_the_agents_of_a_revoked_runner_end(place: Place) -> None:
     place.join("far", "--tag", "x")
     agent_id, said = ticking(place, "x")

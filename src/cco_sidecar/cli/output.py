@@ -24,6 +24,13 @@ from rich.text import Text
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.core import codec
 
+try:
+    # Forty times faster.
+    from yaml import CSafeDumper as SafeDumper
+except ImportError:
+    # PyYAML was built without libyaml.
+    from yaml import SafeDumper  # type: ignore[assignment]
+
 _STDOUT = Path("-")
 FORMATS = ("text", "table", "json", "yaml", "csv")
 # Column names, with the function that reads each from a row.
@@ -122,14 +129,14 @@ def encoded(value: Any, form: str | None) -> str:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
 
 
-class _Yaml(yaml.SafeDumper):
+class _Yaml(SafeDumper):
     """Quotes strings that YAML 1.2 reads as numbers, too; PyYAML knows YAML 1.1 only."""
 
 
 _NUMBER = re.compile(r"[-+]?(0o[0-7]+|0x[0-9a-fA-F]+|(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?)")
 
 
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _represent_text(dumper: SafeDumper, text: str) -> yaml.ScalarNode:
     style = "'" if _NUMBER.fullmatch(text) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 

@@ -27,8 +27,8 @@ from cco_sidecar.rpc.peers import Peers
 from orchestra.v1 import options_pb2
 from orchestra.v1.system_service_pb2 import ClusterMember
 
-# The time in which a lost leader is followed by another, and some more.
-_PATIENCE_SECONDS = 20.0
+# For how long a call is made again: in less, a lost leader is followed by another.
+PATIENCE_SECONDS = 20.0
 _WATCH_SECONDS = 1.0
 # Two signs of life.
 _RETURN_SECONDS = 2.0
@@ -56,17 +56,18 @@ class Forwarding:
         """Closes the connections."""
         await self._peers.close()
 
-    async def target(self, call: Call, request: Message) -> ClusterMember | None:
-        """Returns the other sidecar that serves a call; None if this one does. Waits while there is none. Raises
-        SidecarError: CLU_002 if nobody leads, CLU_003 if the sidecar of an agent does not answer."""
+    async def target(self, call: Call, request: Message, until: float) -> ClusterMember | None:
+        """Returns the other sidecar that serves a call; None if this one does. Waits ``until`` a time of the loop while
+        there is none. Raises SidecarError: CLU_002 if nobody leads, CLU_003 if the sidecar of an agent does not
+        answer."""
         home, now = call.policy.rules.home, asyncio.get_running_loop().time
-        began = now()
+        back_by = now() + _RETURN_SECONDS
         while True:
             try:
                 found = await self._homes.of(home, call.policy, request, call.principal)
             except SidecarError:
                 # It may just have come back.
-                if call.via or now() >= began + _RETURN_SECONDS:
+                if call.via or now() >= back_by:
                     raise
             else:
                 if found is None:
@@ -74,9 +75,14 @@ class Forwarding:
                 if not call.via and found.sidecar_id and found.sidecar_id != self._cluster.sidecar_id:
                     return found
                 # Nobody leads, or the lead has just begun or ended here.
-                if call.via or now() >= began + _PATIENCE_SECONDS:
+                if call.via or now() >= until:
                     raise nobody_leads()
             await self._cluster.changed(_LOOK_SECONDS)
+
+    def may_repeat(self, problem: SidecarError, call: Call, until: float) -> bool:
+        """Whether a call can be made again: the other sidecar surely did nothing, or the call changes nothing."""
+        undone = problem.code in _UNDONE or (problem.code == "CLU_004" and call.policy.reads)
+        return undone and not call.via and asyncio.get_running_loop().time() < until
 
     async def unary(self, call: Call, request: Message, member: ClusterMember) -> Any:
         """Returns the answer of another sidecar. Raises its SidecarError; CLU_004 if it does not answer."""
@@ -174,11 +180,6 @@ class Forwarding:
 def nobody_leads() -> SidecarError:
     """Returns the error (CLU_002) while there is no leader."""
     return unavailable("CLU_002", "no sidecar leads the others at the moment; retry")
-
-
-def may_repeat(problem: SidecarError, call: Call) -> bool:
-    """Whether the other sidecar surely did nothing, or the call changes nothing."""
-    return problem.code in _UNDONE or (problem.code == "CLU_004" and call.policy.reads)
 
 
 def _bytes(request: Message) -> bytes:

@@ -12,11 +12,10 @@ from grpc_interceptor.server import AsyncServerInterceptor
 
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.rpc.call import Call, current
-from cco_sidecar.rpc.forwarding import Forwarding, may_repeat
+from cco_sidecar.rpc.forwarding import PATIENCE_SECONDS, Forwarding
 from cco_sidecar.rpc.interceptors.base import Method
 from orchestra.v1 import options_pb2
 
-_TRIES = 20
 _PAUSE_SECONDS = 0.5
 
 
@@ -36,21 +35,22 @@ class Forward(AsyncServerInterceptor):
         return await self._unary(call, method, request_or_iterator, context)
 
     async def _unary(self, call: Call, method: Method, request: Message, context: Any) -> Any:
-        for tried in range(_TRIES):
-            member = await self._forwarding.target(call, request)
+        until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while True:
+            member = await self._forwarding.target(call, request, until)
             try:
                 if member is None:
                     return await method(request, context)
                 return await self._forwarding.unary(call, request, member)
             except SidecarError as problem:
-                if call.via or not may_repeat(problem, call) or tried == _TRIES - 1:
+                if not self._forwarding.may_repeat(problem, call, until):
                     raise
             await asyncio.sleep(_PAUSE_SECONDS)
-        raise AssertionError
 
     async def _stream(self, call: Call, method: Method, request: Message, context: Any) -> AsyncGenerator[Any, None]:
-        for tried in range(_TRIES):
-            member = await self._forwarding.target(call, request)
+        until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while True:
+            member = await self._forwarding.target(call, request, until)
             answers = method(request, context) if member is None else self._forwarding.stream(call, request, member)
             begun = False
             try:
@@ -59,7 +59,7 @@ class Forward(AsyncServerInterceptor):
                     yield answer
                 return
             except SidecarError as problem:
-                if begun or call.via or not may_repeat(problem, call) or tried == _TRIES - 1:
+                if begun or not self._forwarding.may_repeat(problem, call, until):
                     raise
             finally:
                 await answers.aclose()
