@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from tests.support.processes import lines_in
 from tests.support.repositories import OURS
@@ -17,7 +19,7 @@ from tests.support.repositories import OURS
 from cco_sidecar.core.documents import read_map
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.runners.presets import PRESETS, Runners, filled
+from cco_sidecar.runners.presets import PRESETS, Limits, Runner, Runners, filled
 from cco_sidecar.runners.usage import UsageReader
 from cco_sidecar.storage.trust import load_agent_types
 from cco_sidecar.testing.agents import SpawnedAgent
@@ -301,3 +303,15 @@ def test_the_real_program_prints_its_version(preset: str) -> None:
         pytest.skip(f"{program} is not installed")
     done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0 and done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_arrives_whole_at_a_runner(name: str) -> None:
+    changed = replace(PRESETS[name], tags=("gpu",), credentials=("KEY",), limits=Limits(memory_mb=512), attempts=3)
+    assert Runner.read(orjson.loads(orjson.dumps(asdict(changed)))) == changed
+
+
+def test_a_preset_of_another_version_is_read() -> None:
+    newer = {"command": ["true"], "nice": 5, "limits": {"memory_mb": 512, "threads": 9}}
+    assert Runner.read(newer) == Runner(command=("true",), limits=Limits(memory_mb=512))
+    assert Runner.read({}) == Runner()

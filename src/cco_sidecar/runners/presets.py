@@ -84,15 +84,20 @@ class Runner:
 
     @classmethod
     def read(cls, value: dict[str, Any]) -> Runner:
-        """The opposite of ``dataclasses.asdict``, from JSON, perhaps of another version."""
-        value = {each.name: value[each.name] for each in fields(cls) if each.name in value}
-        words = {name: tuple(_word(each) for each in value[name]) for name in ("command", "resume")}
-        texts = {name: tuple(value[name]) for name in ("credentials", "tags")}
-        return cls(**(value | words | texts | {"limits": Limits(**value["limits"])}))
+        """The opposite of ``dataclasses.asdict``, from JSON, perhaps of another version: what it knows more is ignored,
+        and what it does not know has its default."""
+        known = _known(cls, value)
+        words = {name: tuple(_word(each) for each in value.get(name, ())) for name in ("command", "resume")}
+        texts = {name: tuple(value.get(name, ())) for name in ("credentials", "tags")}
+        return cls(**(known | words | texts | {"limits": Limits(**_known(Limits, value.get("limits", {})))}))
 
     @property
     def sessions(self) -> bool:
         return bool(self.resume)
+
+
+def _known(kind: type[Any], value: dict[str, Any]) -> dict[str, Any]:
+    return {each.name: value[each.name] for each in fields(kind) if each.name in value}
 
 
 def _word(value: Any) -> Word:
