@@ -20,7 +20,7 @@ from orchestra.v1.system_service_pb2 import ClusterMember
 START = 1_800_000_000
 PATH = "/orchestra.v1.AgentService/GetAgent"
 KEY = SigningKey.from_secret("a-shared-secret-of-more-than-thirty-two-bytes")
-CALLER = Principal("a", "python-specialist", project_id="p", permissions=frozenset({"read_context"}), jti="j")
+CALLER = Principal("a", "python-specialist", project_id="p", permissions=frozenset({"read_context"}), jti="j", since=START - 5)
 
 
 class Known(Alone):
@@ -48,7 +48,7 @@ def passes(sidecar_id: str, clock: Moved) -> Passes:
 
 @pytest.fixture
 def given(clock: Moved) -> str:
-    return passes("one", clock).make("two", PATH, CALLER, START - 5)[0]
+    return passes("one", clock).make("two", PATH, CALLER)[0]
 
 
 @pytest.fixture
@@ -62,12 +62,12 @@ def changed(given: str, **claims: Any) -> str:
 
 
 def test_it_says_who_calls_and_who_vouches(clock: Moved, two: Passes) -> None:
-    given, nonce = passes("one", clock).make("two", PATH, CALLER, START - 5)
-    assert two.check(given, PATH) == ("one", CALLER, START - 5, nonce)
+    given, nonce = passes("one", clock).make("two", PATH, CALLER)
+    assert two.check(given, PATH) == ("one", CALLER, nonce)
 
 
 def test_it_may_be_for_a_caller_without_a_token(clock: Moved, two: Passes) -> None:
-    given, _ = passes("one", clock).make("two", PATH, None, 0)
+    given, _ = passes("one", clock).make("two", PATH, None)
     assert two.check(given, PATH).principal is None
 
 
@@ -81,7 +81,7 @@ def test_versions_that_know_other_things_of_a_caller_understand_each_other(given
 
 def test_the_tags_of_a_runner_go_along(clock: Moved, two: Passes) -> None:
     runner = Principal(subject="far", permissions=frozenset({RUN_AGENTS}), tags=("gpu",))
-    given, _ = passes("one", clock).make("two", PATH, runner, START)
+    given, _ = passes("one", clock).make("two", PATH, runner)
     principal = two.check(given, PATH).principal
     assert principal is not None and list(principal.tags or ()) == ["gpu"]
 

@@ -294,6 +294,29 @@ class TestRefresh:
         at, until = revocations.kept["jti", minted.principal.jti]
         assert at == START and until >= minted.principal.expires_at
 
+    @pytest.mark.parametrize("kind", ["agent", "runner"])
+    async def test_no_renewal_outruns_a_revocation_that_another_sidecar_does_not_know_yet(
+        self, tokens: Tokens, clock: ManualClock, kind: str
+    ) -> None:
+        other = Tokens(SigningKey.from_secret(SECRET), Revocations(), TYPES, clock)
+
+        async def renewed(at: Tokens, token: str) -> str:
+            known = at.verify(token)
+            if kind == "runner":
+                return at.mint_runner(known.subject, known.tags, since=known.since).token
+            clock.now = known.expires_at - 1
+            return (await at.refresh(known)).token
+
+        made = mint(tokens) if kind == "agent" else tokens.mint_runner("agent-1", None)
+        first = await renewed(other, made.token)
+        clock.now += 100.3
+        await tokens.revoke_agent("agent-1")
+        clock.now += 0.8
+        for token in (first, await renewed(other, first)):
+            refused(tokens, token, "AUTH_001")
+        again = mint(tokens) if kind == "agent" else tokens.mint_runner("agent-1", None)
+        assert tokens.verify(again.token).subject == "agent-1"
+
     async def test_the_operators_token_is_not_refreshed(self, tokens: Tokens) -> None:
         with pytest.raises(SidecarError) as caught:
             await tokens.refresh(tokens.mint_operator().principal)

@@ -31,12 +31,10 @@ _REQUIRED = ["sub", "to", "path", "jti", "iat", "exp"]
 
 
 class Vouched(NamedTuple):
-    """What a pass says. ``principal`` is None for a caller without a token; ``issued``: when its token was, in Unix
-    seconds; ``nonce``: what the answer has to prove."""
+    """What a pass says. ``principal`` is None for a caller without a token; ``nonce``: what the answer has to prove."""
 
     sidecar_id: str
     principal: Principal | None
-    issued: float
     nonce: str
 
 
@@ -49,7 +47,7 @@ class Passes:
         self._clock = clock
         self._proving = key.derive("answer")
 
-    def make(self, to: str, path: str, principal: Principal | None, issued: float) -> tuple[str, str]:
+    def make(self, to: str, path: str, principal: Principal | None) -> tuple[str, str]:
         """Returns a pass for a call of the sidecar ``to``, and the nonce in it."""
         now, nonce = int(self._clock.seconds()), secrets.token_hex(16)
         claims = {
@@ -65,8 +63,8 @@ class Passes:
         if principal is not None:
             # What is not set is not sent: a sidecar of an earlier version may not know it.
             caller = {name: value for name in Principal.__slots__ if (value := getattr(principal, name)) is not None}
+            claims["issued"] = caller.pop("since")
             claims["caller"] = caller | {"permissions": sorted(principal.permissions)}
-            claims["issued"] = issued
         return jwt.encode(claims, self._key.signing, algorithm=self._key.algorithm), nonce
 
     def check(self, given: str, path: str) -> Vouched:
@@ -92,8 +90,9 @@ class Passes:
             principal = None
             if caller is not None:
                 known = {name: value for name, value in caller.items() if name in Principal.__slots__}
-                principal = Principal(**(known | {"permissions": frozenset(caller["permissions"])}))
-            return Vouched(sender, principal, float(claims.get("issued", 0)), str(claims["jti"]))
+                own = {"permissions": frozenset(caller["permissions"]), "since": float(claims["issued"])}
+                principal = Principal(**(known | own))
+            return Vouched(sender, principal, str(claims["jti"]))
         except (jwt.InvalidTokenError, TypeError, ValueError, KeyError, AttributeError) as problem:
             raise invalid_token("invalid pass of another sidecar") from problem
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import warnings
 from collections import OrderedDict
@@ -59,7 +60,7 @@ class Tokens:
         # Revoked ids, by claim. These need no time: the end of a run must not depend on a clock.
         self._revoked: dict[str, set[str]] = {"jti": set(), "sid": set()}
         self._revoked_sub: dict[str, float] = {}
-        self._guards: dict[asyncio.Timeout, tuple[Principal, float]] = {}
+        self._guards: dict[asyncio.Timeout, Principal] = {}
         self._leased: set[str] = set()
         self._listeners: list[Callable[[str], None]] = []
         # The number of agents that got their first token since the start.
@@ -79,11 +80,20 @@ class Tokens:
     # -- minting ----------------------------------------------------------------------------------------
 
     def mint_agent(
-        self, agent: AgentType, *, agent_id: str, project: str, issue: str, session: str = "", ttl: int = TTL_SECONDS
+        self,
+        agent: AgentType,
+        *,
+        agent_id: str,
+        project: str,
+        issue: str,
+        session: str = "",
+        since: float = 0.0,
+        ttl: int = TTL_SECONDS,
     ) -> Minted:
         """Mints a token for an agent.
 
-        ``ttl`` is in seconds. ``session`` is the run that the token ends with; empty for none.
+        ``ttl`` is in seconds. ``session`` is the run that the token ends with; empty for none. ``since``: that of the
+        token that it renews.
         """
         claims: dict[str, Any] = {
             "sub": agent_id,
@@ -92,7 +102,7 @@ class Tokens:
             "issue_id": issue,
             "permissions": list(agent.permissions),
         } | ({"sid": session} if session else {})
-        return self._mint(claims, ttl)
+        return self._mint(claims, ttl, since)
 
     def mint_operator(self) -> Minted:
         claims = {
@@ -104,8 +114,11 @@ class Tokens:
         }
         return self._mint(claims, OPERATOR_TTL_SECONDS)
 
-    def mint_runner(self, runner_id: str, tags: Sequence[str] | None, ttl: int = RUNNER_TTL_SECONDS) -> Minted:
-        """``tags``: those that the runner may have; None for any. ``ttl`` is in seconds."""
+    def mint_runner(
+        self, runner_id: str, tags: Sequence[str] | None, *, since: float = 0.0, ttl: int = RUNNER_TTL_SECONDS
+    ) -> Minted:
+        """``tags``: those that the runner may have; None for any. ``since``: that of the token that it renews. ``ttl``
+        is in seconds."""
         claims: dict[str, Any] = {
             "sub": runner_id,
             "agent_type": RUNNER,
@@ -113,7 +126,7 @@ class Tokens:
             "issue_id": "",
             "permissions": [RUN_AGENTS],
         } | ({"tags": list(tags)} if tags is not None else {})
-        return self._mint(claims, ttl)
+        return self._mint(claims, ttl, since)
 
     def mint_browser(self, signed_in_at: float, session: str = "") -> Minted:
         """Mints the token of a browser session, a new one if ``session`` is empty. Raises SidecarError (AUTH_002) when
@@ -132,7 +145,7 @@ class Tokens:
         }
         return self._mint(claims, min(TTL_SECONDS, left))
 
-    def _mint(self, claims: dict[str, Any], ttl: int) -> Minted:
+    def _mint(self, claims: dict[str, Any], ttl: int, since: float = 0.0) -> Minted:
         now = int(self._clock.seconds())
         # `iat` counts whole seconds; a token minted just after a revocation must not be covered by it.
         now = max(now, int(self._revoked_sub.get(claims["sub"], -1)) + 1)
@@ -143,7 +156,7 @@ class Tokens:
             "jti": secrets.token_hex(16),
             "iss": ISSUER,
             "aud": AUDIENCE,
-        }
+        } | ({"orig_iat": since} if since else {})
         headers = {"kid": self._key.key_id} if self._key.key_id else None
         token = jwt.encode(claims, self._key.signing, algorithm=self._key.algorithm, headers=headers)
         return Minted(token, self._principal(claims))
@@ -170,16 +183,12 @@ class Tokens:
                 raise expired_token()
             if issued > now + SKEW_SECONDS:
                 raise invalid_token("the token is not valid yet; check that the clocks of both machines agree")
-        self.require_unrevoked(principal, issued)
+        self.require_unrevoked(principal)
         return principal
 
-    def issued_at(self, token: str) -> float:
-        """When a token was issued that was just verified, in Unix seconds."""
-        return self._verified[token][1]
-
-    def require_unrevoked(self, principal: Principal, issued: float) -> None:
+    def require_unrevoked(self, principal: Principal) -> None:
         """Raises SidecarError (AUTH_001)."""
-        if self._is_revoked(principal, issued):
+        if self._is_revoked(principal):
             raise invalid_token("the token has been revoked")
 
     def read(self, token: str) -> Principal | None:
@@ -201,7 +210,7 @@ class Tokens:
                 options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
             principal = self._principal(claims)
-            issued = max(float(claims["iat"]), float(claims.get("nbf", 0)))
+            issued = _issued(claims)
         except (jwt.InvalidTokenError, TypeError, ValueError) as problem:
             raise invalid_token(f"invalid token: {_reason(problem)}") from problem
         return principal, issued
@@ -219,16 +228,17 @@ class Tokens:
             permissions=frozenset(map(str, claims["permissions"])),
             jti=str(claims["jti"]),
             session=str(claims.get("sid", "")),
+            since=min(_issued(claims), float(claims.get("orig_iat", math.inf))),
             expires_at=float(claims["exp"]),
             operator=operator,
             signed_in_at=float(claims.get("auth_time", 0)),
             tags=tuple(map(str, claims["tags"])) if "tags" in claims else None,
         )
 
-    def _is_revoked(self, principal: Principal, issued: float) -> bool:
+    def _is_revoked(self, principal: Principal) -> bool:
         if principal.jti in self._revoked["jti"] or principal.session in self._revoked["sid"]:
             return True
-        return self._revoked_sub.get(principal.subject, -1) >= issued
+        return self._revoked_sub.get(principal.subject, -1) >= principal.since
 
     # -- leases ---------------------------------------------------------------------------------------
 
@@ -268,6 +278,7 @@ class Tokens:
                 project=principal.project_id,
                 issue=principal.issue_id,
                 session=principal.session,
+                since=principal.since,
             )
         # Keep the revocation past the token's own expiry: a leased token does not expire.
         await self._revoke("jti", principal.jti, now, now + OPERATOR_TTL_SECONDS)
@@ -334,9 +345,9 @@ class Tokens:
                 self._end_revoked_calls()
 
     def _end_revoked_calls(self) -> None:
-        for guard, (principal, issued) in list(self._guards.items()):
+        for guard, principal in list(self._guards.items()):
             # asyncio.Timeout raises RuntimeError when an expired timeout is rescheduled.
-            if self._is_revoked(principal, issued) and not guard.expired():
+            if self._is_revoked(principal) and not guard.expired():
                 guard.reschedule(asyncio.get_running_loop().time())
 
     def _remember(self, kind: str, value: str, at: float) -> None:
@@ -354,12 +365,11 @@ class Tokens:
     async def guard(self, token: str) -> AsyncIterator[None]:
         """Cancels its body when the token expires or is revoked, then raises the same SidecarError as ``verify``."""
         principal = self.verify(token)
-        issued = self.issued_at(token)
         leased = principal.subject in self._leased
         left = None if leased else principal.expires_at - self._clock.seconds()
         try:
             async with asyncio.timeout(left) as limit:
-                self._guards[limit] = (principal, issued)
+                self._guards[limit] = principal
                 try:
                     yield
                 finally:
@@ -369,18 +379,22 @@ class Tokens:
             raise expired_token() from None
 
     @asynccontextmanager
-    async def guard_vouched(self, principal: Principal, issued: float) -> AsyncIterator[None]:
+    async def guard_vouched(self, principal: Principal) -> AsyncIterator[None]:
         """The same for a caller of another sidecar, which watches the expiry of its token."""
-        self.require_unrevoked(principal, issued)
+        self.require_unrevoked(principal)
         try:
             async with asyncio.timeout(None) as limit:
-                self._guards[limit] = (principal, issued)
+                self._guards[limit] = principal
                 try:
                     yield
                 finally:
                     del self._guards[limit]
         except TimeoutError:
             raise invalid_token("the token has been revoked") from None
+
+
+def _issued(claims: dict[str, Any]) -> float:
+    return max(float(claims["iat"]), float(claims.get("nbf", 0)))
 
 
 def _reason(problem: Exception) -> str:

@@ -24,8 +24,10 @@ RESERVED_SUBJECTS = frozenset({OPERATOR, HANDOVER, SIDECAR})
 class Principal:
     """The verified claims of a token.
 
-    ``expires_at`` and ``signed_in_at`` are in Unix seconds. ``session`` (claim ``sid``) is the agent run or the browser
-    session the token was issued for, or empty. ``signed_in_at`` (claim ``auth_time``) is 0 except in a browser session.
+    ``since``, ``expires_at`` and ``signed_in_at`` are in Unix seconds. ``since`` (claim ``orig_iat``, or ``iat``) is when
+    the token was issued, or the first of those that it renews: renewing undoes no revocation. ``session`` (claim
+    ``sid``) is the agent run or the browser session the token was issued for, or empty. ``signed_in_at`` (claim
+    ``auth_time``) is 0 except in a browser session.
     """
 
     subject: str
@@ -36,6 +38,7 @@ class Principal:
     permissions: frozenset[str] = field(default_factory=frozenset)
     jti: str = ""
     session: str = ""
+    since: float = 0.0
     expires_at: float = 0.0
     operator: bool = False
     signed_in_at: float = 0.0

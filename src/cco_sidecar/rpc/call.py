@@ -18,7 +18,7 @@ class Call:
     """One RPC. ``metadata`` is sent as trailing metadata, or as HTTP headers over REST."""
 
     __slots__ = (
-        *("issued", "metadata", "nonce", "parent", "policy", "principal"),
+        *("metadata", "nonce", "parent", "policy", "principal"),
         *("request_id", "started", "token", "trace", "via"),
     )
 
@@ -27,8 +27,6 @@ class Call:
         self.request_id = request_id
         self.principal: Principal = ANONYMOUS
         self.token = ""
-        # When the caller's token was issued, in Unix seconds.
-        self.issued = 0.0
         # The sidecar that passed the call on, and what it wants to be proved; empty if the caller called this one.
         self.via = self.nonce = ""
         # The span that made the call, and the call's own.

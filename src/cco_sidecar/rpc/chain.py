@@ -223,7 +223,7 @@ def _handler(
 
 
 def _guard(tokens: Tokens, call: Call) -> AbstractAsyncContextManager[None]:
-    return tokens.guard_vouched(call.principal, call.issued) if call.via else tokens.guard(call.token)
+    return tokens.guard_vouched(call.principal) if call.via else tokens.guard(call.token)
 
 
 def _intercepted(around: Sequence[AsyncServerInterceptor], method: Method, path: str) -> Method:

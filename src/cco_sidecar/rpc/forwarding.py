@@ -170,7 +170,7 @@ class Forwarding:
     def _metadata(self, call: Call, member: ClusterMember) -> tuple[tuple[tuple[str, str], ...], str]:
         """Returns what is sent, without the caller's token, and the nonce of the pass."""
         caller = call.principal if call.token else None
-        given, nonce = self.passes.make(member.sidecar_id, call.policy.path, caller, call.issued)
+        given, nonce = self.passes.make(member.sidecar_id, call.policy.path, caller)
         sent = [(HEADER, given), ("x-request-id", call.request_id)]
         if call.trace is not None:
             sent.append(("traceparent", call.trace.traceparent))

@@ -25,9 +25,9 @@ class Authenticate(Before):
     def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         given = metadata_value(context, HEADER) if self._passes is not None else None
         if self._passes is not None and given is not None:
-            call.via, principal, call.issued, call.nonce = self._passes.check(given, call.policy.path)
+            call.via, principal, call.nonce = self._passes.check(given, call.policy.path)
             if principal is not None:
-                self._tokens.require_unrevoked(principal, call.issued)
+                self._tokens.require_unrevoked(principal)
                 call.principal = principal
                 return
         header = metadata_value(context, "authorization")
@@ -40,7 +40,6 @@ class Authenticate(Before):
                 raise invalid_token("the Authorization header must be 'Bearer <JWT>'")
             call.principal = self._tokens.verify(require_token(token.strip()))
             call.token = token.strip()
-            call.issued = self._tokens.issued_at(call.token)
         except SidecarError:
             if not optional:
                 raise

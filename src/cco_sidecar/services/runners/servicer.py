@@ -31,7 +31,7 @@ class RunnerServicer:
         if request.runner_id in RESERVED_SUBJECTS:
             raise invalid_request(f"runner_id: '{request.runner_id}' is reserved for the sidecar", field="runner_id")
         ttl = request.ttl_seconds if request.HasField("ttl_seconds") else RUNNER_TTL_SECONDS
-        minted = self._tokens.mint_runner(request.runner_id, tuple(request.tags) or None, ttl)
+        minted = self._tokens.mint_runner(request.runner_id, tuple(request.tags) or None, ttl=ttl)
         expires = timestamp(int(minted.principal.expires_at * 1e6))
         return pb.CreateRunnerTokenResponse(runner_id=request.runner_id, jwt_token=minted.token, expires_at=expires)
 
@@ -47,7 +47,7 @@ class RunnerServicer:
         welcome = pb.RunnerWelcome(
             sidecar_id=self._cluster.sidecar_id,
             sidecar_ids=self._sidecars(),
-            jwt_token=self._tokens.mint_runner(request.runner_id, principal.tags).token,
+            jwt_token=self._tokens.mint_runner(request.runner_id, principal.tags, since=principal.since).token,
             lost_after_seconds=int(self._hub.lost_after),
         )
         if not request.sidecar_id:
