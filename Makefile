@@ -247,7 +247,7 @@ event-machine: setup ## the event engine against a model, 20,000 steps (EXAMPLES
 	@EXAMPLES=$(or $(EXAMPLES),400) $(PY) -m pytest -q -o timeout=0 tests/bus/test_engine_machine.py
 
 cluster-test: setup .tools/nats/.ready ## break each part of a cluster several times, with 119 agents (ROUNDS=n, AGENTS=n, SEED=n)
-	@$(PY) -m pytest -m long -s -o timeout=0 tests/joined tests/cluster/test_chaos.py
+	@$(PY) -m pytest -m long -s -o timeout=0 tests/joined tests/cluster
 
 chaos: setup ## 200 rounds of kill -9, SIGSTOP, full disks and clock jumps (ROUNDS=n, SEED=n)
 	@$(PY) -m pytest -m long -s -o timeout=0 tests/e2e/test_chaos.py

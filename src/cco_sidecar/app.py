@@ -180,12 +180,13 @@ class Sidecar:
         await self._grpc.set_serving(False)
         await asyncio.gather(self._background.end(), self._base.stop(), self._events.stop())
         await asyncio.gather(self._handover.close(), self._sessions.close())
-        await self._supervision.close(keep_agents=keep_agents)
+        ended = await self._supervision.close(keep_agents=keep_agents)
         self._bus.stop_readers()
         await asyncio.gather(self._http.stop(), self._grpc.stop())
         await asyncio.gather(self._recorder.close(), self._approvals.close())
         await self._events.close()
-        await self._base.cluster.leave(gone=not keep_agents)
+        # Others take over at once what surely does not run any more.
+        await self._base.cluster.leave(gone=ended and not keep_agents)
         await self.close()
         log.info("stopped")
 

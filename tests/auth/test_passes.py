@@ -20,7 +20,9 @@ from orchestra.v1.system_service_pb2 import ClusterMember
 START = 1_800_000_000
 PATH = "/orchestra.v1.AgentService/GetAgent"
 KEY = SigningKey.from_secret("a-shared-secret-of-more-than-thirty-two-bytes")
-CALLER = Principal("a", "python-specialist", project_id="p", permissions=frozenset({"read_context"}), jti="j", since=START - 5)
+CALLER = Principal(
+    "a", "python-specialist", project_id="p", permissions=frozenset({"read_context"}), jti="j", since=START - 5
+)
 
 
 class Known(Alone):

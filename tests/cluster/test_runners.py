@@ -67,6 +67,55 @@ def test_both_together_start_no_more_agents_there_than_it_takes(team: Team, root
     small.end()
 
 
+def test_a_runner_counts_the_agents_of_a_sidecar_that_it_has_not_reached_yet(team: Team, root: Path) -> None:
+    one, two = team.running
+    options = ("--project", str(root), "--capacity", "1", "--tag", "x")
+    former = RunnerProcess.of(team.directory / "small", one, "small", *options)
+    until(lambda: all(usable(each, "small") for each in team.running), "the connection with both")
+    occupied = spawn(two, ["sleep", "600"], "x")
+    two.process.send_signal(signal.SIGSTOP)
+    former.end(signal.SIGHUP)
+    runner = RunnerProcess.of(team.directory / "small", one, "small", *options, again=True)
+    body = {"agent_type": "python-specialist", "issue_id": "i", "command": ["true"], "runner_tags": ["x"]}
+    spawned = one.request("POST", "/api/agents/spawn", one.operator, json=body).json()
+    assert (spawned["status"], spawned["queue_position"]) == ("pending", 1)
+    two.process.send_signal(signal.SIGCONT)
+    until(lambda: usable(two, "small"), "the connection with the second")
+    two.request("DELETE", f"/api/agents/{occupied}?force=true", two.operator)
+    assert ended(one, spawned["agent_id"])["status"] == "completed"
+    runner.end()
+
+
+@pytest.mark.long
+def test_agents_of_a_sidecar_that_stopped_are_not_continued_before_they_have_ended(
+    tmp_path: Path, root: Path, postgres_url: str, nats_url: str
+) -> None:
+    """Their runner stands still, so that the sidecar stops without knowing. They have a lease of a minute."""
+    ticking = {"command": ["sh", "-c", TICKS], "retry": {"attempts": 3, "backoff_seconds": 0}}
+    team = Team(tmp_path, root, postgres_url, nats_url, agents={"runners": {"default": ticking}})
+    one, two = team.start("one"), team.start("two")
+    until(lambda: len(cluster_of(one)["members"]) == 2, "the other")
+    options = ("--project", str(root), "--tag", "x")
+    far = RunnerProcess.of(tmp_path / "far", one, "far", *options)
+    until(lambda: usable(two, "far"), "the connection with the second")
+    said = tmp_path / "ticks"
+    spawn(two, [], "x", environment={"TASK_FILE": str(said)})
+    until(lambda: lives(said), "a sign of life")
+    near = RunnerProcess.of(tmp_path / "near", one, "near", *options)
+    far.process.send_signal(signal.SIGSTOP)
+    try:
+        assert two.stop() == ""
+        until(lambda: len(lives(said)) == 2, "the second attempt", 120)
+        before = lives(said)["2"][1]
+        until(lambda: lives(said)["2"][1] > before + 5, "some signs of life")
+        assert never_twice(said)
+    finally:
+        far.process.send_signal(signal.SIGCONT)
+        far.end(signal.SIGKILL)
+        near.end(signal.SIGKILL)
+        one.stop()
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_agents_of_a_sidecar_that_is_lost_are_continued_by_the_other_at_the_same_runner(
     team: Team, runner: RunnerProcess, how: signal.Signals

@@ -192,6 +192,26 @@ def test_a_sidecar_stops_although_a_runner_is_away(place: Place) -> None:
     assert_over(said)
 
 
+def test_a_sidecar_is_restarted_although_a_runner_does_not_answer_an_order(place: Place) -> None:
+    runner = place.join("far")
+    said = place.directory / "ticks"
+    runner.process.send_signal(signal.SIGSTOP)
+    body = {"agent_type": "python-specialist", "issue_id": "i", "runner_tags": ["far"]}
+    variables = {"environment": {"TASK_FILE": str(said)}}
+    with pytest.raises(requests.Timeout):
+        place.sidecar.request("POST", "/api/agents/spawn", place.sidecar.operator, json=body | variables, timeout=1)
+    began = _now()
+    place.sidecar.process.send_signal(signal.SIGHUP)
+    place.sidecar.process.communicate(timeout=30)
+    assert _now() - began < 10
+    place.start()
+    runner.process.send_signal(signal.SIGCONT)
+    until(lambda: lives(said), "a sign of life", 90)
+    (found,) = call(place.sidecar, "GET", "/api/agents")["agents"]
+    until(lambda: agent(place.sidecar, found["agent_id"])["status"] == "running", "the report of it")
+    assert never_twice(said)
+
+
 def test_the_agents_of_a_revoked_runner_end(place: Place) -> None:
     place.join("far", "--tag", "x")
     agent_id, said = ticking(place, "x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
-from cco_sidecar.runners.hub import Hub, RemoteRunner
+from cco_sidecar.runners import remote as remote_module
+from cco_sidecar.runners.hub import Hub
 from cco_sidecar.runners.remote import RemoteRun
+from cco_sidecar.runners.remote_runner import RemoteRunner
 from cco_sidecar.runners.run import Exit
 from orchestra.v1 import runner_service_pb2 as pb
 
@@ -344,9 +347,100 @@ async def test_slots_count_the_agents_of_all_sidecars(world: World) -> None:
     remote = await world.attend(capacity=3)
     world.run("a")
     await world.report(running=2, runs=[at("a")])
-    assert remote.has_slot and remote.running == 2
+    assert remote.can_start and remote.running == 2
     world.run("b")
-    assert not remote.has_slot
+    assert not remote.can_start
     # One of another sidecar has ended.
     await world.report(running=2, runs=[at("a"), at("b")])
-    assert remote.has_slot
+    assert remote.can_start
+
+
+def ask_to_start(remote: RemoteRunner) -> asyncio.Task[pb.RunnerAnswer]:
+    order = pb.AttendRunnerResponse(agent_id="a", attempt=1, launch=pb.LaunchRun())
+    return asyncio.create_task(remote.ask(order))
+
+
+def refusal(order: pb.AttendRunnerResponse) -> pb.RunnerAnswer:
+    return pb.RunnerAnswer(order_id=order.order_id, error_code="RUN_006", error_message="all 1 slots are taken")
+
+
+async def test_an_order_whose_answer_comes_with_the_first_report_is_not_sent_again(world: World) -> None:
+    remote = await world.attend(capacity=1)
+    await world.report()
+    asked = ask_to_start(remote)
+    await world.turn()
+    (order,) = world.orders[1:]
+    await world.attend(capacity=1)
+    world.orders.clear()
+    await world.report(answers=[refusal(order)])
+    with pytest.raises(SidecarError):
+        await asked
+    assert world.orders == []
+
+
+async def test_a_runner_that_refused_is_asked_again_after_another_report(world: World) -> None:
+    called: list[None] = []
+    world.hub.listen(lambda: called.append(None))
+    remote = await world.attend(capacity=1)
+    await world.report()
+    asked = ask_to_start(remote)
+    await world.turn()
+    called.clear()
+    await world.report(answers=[refusal(world.orders[-1])])
+    with pytest.raises(SidecarError):
+        await asked
+    assert not remote.can_start and not called
+    await world.report()
+    assert remote.can_start and called
+
+
+async def test_what_was_never_sent_was_surely_not_started(world: World) -> None:
+    remote = await world.attend()
+    asked = ask_to_start(remote)
+    await world.turn()
+    world.time += LOST_AFTER + 1
+    with pytest.raises(SidecarError) as raised:
+        await asked
+    assert raised.value.code == "RUN_006"
+
+
+async def test_attempts_that_nobody_here_knows_take_slots(world: World) -> None:
+    remote = await world.attend(capacity=1)
+    await world.report(running=1, runs=[at("stranger")])
+    assert not remote.can_start
+
+
+async def test_another_process_may_have_no_worktrees(world: World) -> None:
+    remote = await world.attend()
+    await world.report(lists_worktrees=True, worktrees=["a"])
+    await world.report()
+    assert remote.worktrees == ("a",)
+    await world.report(lists_worktrees=True)
+    assert remote.worktrees == ()
+    await world.report(lists_worktrees=True, worktrees=["a"])
+    world.time += 30
+    await world.attend(instance="two")
+    assert remote.worktrees == ()
+
+
+async def test_a_report_that_its_runner_gave_up_is_stored_before_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.attend()
+    run, go_on = world.run(), threading.Event()
+
+    def slow(*arguments: Any) -> Any:
+        if arguments[1] == "ab":
+            go_on.wait(10)
+        return open(*arguments)
+
+    monkeypatch.setattr(remote_module, "open", slow, raising=False)
+    report = {"runs": [at(output_bytes=4)], "outputs": [output(b"one\n")]}
+    first = asyncio.ensure_future(world.report(**report))
+    await asyncio.wait({first}, timeout=0.1)
+    first.cancel()
+    second = asyncio.ensure_future(world.report(**report))
+    await asyncio.wait({second}, timeout=0.1)
+    go_on.set()
+    stored = await second
+    assert run.output.read_bytes() == b"one\n" and stored.stored[0].output_bytes == 4

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cco_sidecar.cluster.lease_file import LeaseFile
 from cco_sidecar.runners.shim import Lease
 
 _SECONDS = 20.0
@@ -51,3 +52,12 @@ def test_another_name_of_the_directory_changes_nothing(file: Path, tmp_path: Pat
     (tmp_path / "storage").rename(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "lease").write_text(f"{now() - 1}\n")
     assert lease.is_over()
+
+
+def test_it_lasts_from_the_sign_of_life_on_and_ends_before_the_others_count_on_it(tmp_path: Path) -> None:
+    lease = LeaseFile(tmp_path / "lease", 60.0)
+    lease.renew(1000.0)
+    assert float((tmp_path / "lease").read_text()) == 1000.0 + 60.0 - 8.0
+    # A runner has what is left of its sidecar's own.
+    lease.renew(1000.0, 30.5)
+    assert float((tmp_path / "lease").read_text()) == 1000.0 + 30.5 - 8.0

@@ -53,6 +53,9 @@ def test_a_line_that_no_message_can_hold_is_continued(tmp_path: Path) -> None:
     *pieces, last = [line.text for batch in found for line in batch]
     assert ("".join(pieces), last) == (long, "next")
 
+    (last_piece,) = [line.text for batch in logs.batches(logs.LogReader(tmp_path / "log"), 1) for line in batch]
+    assert last_piece == "next"
+
 
 def batch_size(batch: list[LogLine]) -> int:
     return sum(line.ByteSize() for line in batch)

@@ -16,7 +16,7 @@ _MARGIN_SECONDS = 8.0
 
 
 class LeaseFile:
-    """An uptime, in seconds, which is the same for all processes of a machine."""
+    """A file with the uptime, in seconds, at which the agents have to end."""
 
     def __init__(self, path: Path, lost_after_seconds: float) -> None:
         self._path = path
@@ -25,7 +25,7 @@ class LeaseFile:
 
     def renew(self, began: float, seconds: float | None = None) -> None:
         """Extends the lease. ``began``: the uptime just before the others were given a sign of life;
-        ``seconds``: how much later this machine is lost without another."""
+        ``seconds``: how long after it this machine counts as lost."""
         until = began + (self._seconds if seconds is None else seconds) - _MARGIN_SECONDS
         try:
             # Not synced: it concerns the processes of this boot only.

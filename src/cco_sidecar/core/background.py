@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,19 @@ class Background:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+async def all_succeed(work: Iterable[Coroutine[Any, Any, object]], timeout: float) -> bool:
+    """Runs all work for at most ``timeout`` seconds; returns whether all of it ended without an error."""
+    tasks = [asyncio.create_task(each) for each in work]
+    if not tasks:
+        return True
+    done, pending = await asyncio.wait(tasks, timeout=timeout)
+    for task in pending:
+        task.cancel()
+    # Each is looked at: asyncio complains about errors that nobody saw.
+    failed = sum(task.exception() is not None for task in done)
+    return not pending and not failed
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:

@@ -24,8 +24,8 @@ RESERVED_SUBJECTS = frozenset({OPERATOR, HANDOVER, SIDECAR})
 class Principal:
     """The verified claims of a token.
 
-    ``since``, ``expires_at`` and ``signed_in_at`` are in Unix seconds. ``since`` (claim ``orig_iat``, or ``iat``) is when
-    the token was issued, or the first of those that it renews: renewing undoes no revocation. ``session`` (claim
+    ``since``, ``expires_at`` and ``signed_in_at`` are in Unix seconds. ``since`` (claim ``orig_iat``, or ``iat``) says
+    when the token was issued, or the first of those that it renews: renewing undoes no revocation. ``session`` (claim
     ``sid``) is the agent run or the browser session the token was issued for, or empty. ``signed_in_at`` (claim
     ``auth_time``) is 0 except in a browser session.
     """

@@ -35,6 +35,7 @@ _MOST_FILES = 2000
 _MOST_ENTRIES = 5000
 # Of one attempt; a sidecar stores less.
 _MOST_OUTPUT = 2**32 - 1
+_MOST_TAKEN = 10_000
 _RETRY_SECONDS = 1.0
 _REMOVING = frozenset({pb.WORKTREE_ACTION_TIDY, pb.WORKTREE_ACTION_DISCARD})
 _WORKTREES_SECONDS = 20.0
@@ -87,6 +88,8 @@ class SidecarAttempts:
         self._packs: dict[str, tuple[str, bytes]] = {}
         self._worktrees_at = 0.0
         self._answers: list[pb.RunnerAnswer] = []
+        # IDs of orders that were taken. Each may come again until its answer has arrived.
+        self._taken: dict[str, None] = {}
         self._background = Background()
         self._closing = False
         # Set while agents have a lease: without one, their shims start nothing.
@@ -105,6 +108,12 @@ class SidecarAttempts:
     @property
     def is_empty(self) -> bool:
         return not self._attempts
+
+    def welcomed(self, lost_after: int) -> None:
+        """Notes that the sidecar is connected, which counts a runner as lost after so many seconds: nothing starts
+        before it has the first report."""
+        self._launcher.lease_seconds = lost_after
+        self.leased.clear()
 
     def recover(self) -> None:
         """Finds the attempts that an earlier process started for the sidecar."""
@@ -141,8 +150,12 @@ class SidecarAttempts:
 
     def take(self, order: pb.AttendRunnerResponse) -> None:
         """Carries an order out, and answers it in the next report."""
-        if self._closing:
+        if self._closing or order.order_id in self._taken:
             return
+        if order.order_id:
+            self._taken[order.order_id] = None
+            if len(self._taken) > _MOST_TAKEN:
+                del self._taken[next(iter(self._taken))]
         self._background.start(self._carry_out(order), f"order of {self._sidecar_id}")
 
     async def _carry_out(self, order: pb.AttendRunnerResponse) -> None:
@@ -293,6 +306,7 @@ class SidecarAttempts:
         left = min(self._add_answers(request), most)
         if time.monotonic() >= self._worktrees_at:
             self._worktrees_at = time.monotonic() + _WORKTREES_SECONDS
+            request.lists_worktrees = True
             request.worktrees.extend(self._launcher.worktrees.there_are()[:_MOST_ENTRIES])
         for attempt in list(self._attempts.values()):
             # Before the output is read: what was written until the end is complete.

@@ -35,9 +35,9 @@ from cco_sidecar.joined.forwarder import Destination, Forwarder
 from cco_sidecar.joined.order_inputs import OrderInputs
 from cco_sidecar.joined.session import Session
 from cco_sidecar.repository.mirrors import Mirrors
-from cco_sidecar.runners.hub import FULL
 from cco_sidecar.runners.launch import Launcher
 from cco_sidecar.runners.orphans import Orphans
+from cco_sidecar.runners.remote_runner import NOT_STARTED
 from cco_sidecar.runners.shim import become_subreaper
 from cco_sidecar.runners.worktrees import Worktrees
 from cco_sidecar.storage.files import PRIVATE_DIR, PRIVATE_FILE, open_storage, write_atomically
@@ -153,8 +153,13 @@ class JoinedRunner:
         become_subreaper()
         rest, own = await self._listen()
         self._settings = dataclasses.replace(self._settings, host="127.0.0.1", port=rest, grpc_port=own)
-        for sidecar_id in sidecars_with_runs(self._storage):
-            self._connect(sidecar_id)
+        found = [Session(self, each, self._attempts_for, self._leases) for each in sidecars_with_runs(self._storage)]
+        for session in found:
+            # Before a sidecar is connected: the agents of all others count, too.
+            await session.prepare()
+            self._sessions[session.sidecar_id] = session
+        for session in found:
+            session.start()
         self._background.start(self._discover(), "sidecars")
         self._background.start(self._reap(), "orphans")
         self._mirrors.start()
@@ -230,10 +235,8 @@ class JoinedRunner:
         self._sessions[sidecar_id] = session
         session.start()
 
-    def _attempts_for(self, session: Session, lost_after: int) -> SidecarAttempts:
-        sidecar_id = session.sidecar_id
-        settings = dataclasses.replace(self._settings, cluster_lost_after=lost_after)
-        inputs = self._inputs
+    def _attempts_for(self, session: Session) -> SidecarAttempts:
+        sidecar_id, settings, inputs = session.sidecar_id, self._settings, self._inputs
         worktrees = Worktrees(settings.storage, self._projects, settings.branch_prefix)
         lease = self._leases / sidecar_id
         launcher = Launcher(inputs, self._projects, inputs, inputs, inputs, settings, worktrees, lease=lease)
@@ -247,7 +250,7 @@ class JoinedRunner:
     def _require_slot(self) -> None:
         """Raises SidecarError (RUN_006): sidecars know of each other's agents here only by the last report."""
         if self.running >= (self.offer.capacity or math.inf):
-            raise unavailable(FULL, f"all {self.offer.capacity} slots of {self.offer.runner_id} are taken")
+            raise unavailable(NOT_STARTED, f"all {self.offer.capacity} slots of {self.offer.runner_id} are taken")
 
     def _is_busy(self, agent_id: str) -> bool:
         """Whether an agent runs here, for any sidecar."""

@@ -21,7 +21,7 @@ from cco_sidecar.core.clock import uptime
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.joined.attempts import REPORT_BYTES, SidecarAttempts
-from cco_sidecar.runners.hub import GIVEN_UP
+from cco_sidecar.runners.remote_runner import GIVEN_UP
 from orchestra.v1 import runner_service_pb2 as pb
 from orchestra.v1.agent_service_pb2 import Agent
 from orchestra.v1.runner_service_pb2_grpc import RunnerServiceStub
@@ -68,9 +68,9 @@ class Session:
     """``sidecar_id``: the sidecar, which the runner may reach through another."""
 
     def __init__(
-        self, server: Server, sidecar_id: str, attempts_for: Callable[[Session, int], SidecarAttempts], leases: Path
+        self, server: Server, sidecar_id: str, attempts_for: Callable[[Session], SidecarAttempts], leases: Path
     ) -> None:
-        """``attempts_for``: makes those of a sidecar that counts a runner as lost after so many seconds; ``leases``:
+        """``attempts_for``: makes those of a sidecar; ``leases``:
         the directory of the files that say until when agents may run."""
         self.sidecar_id = sidecar_id
         self._server = server
@@ -91,6 +91,13 @@ class Session:
     def is_idle(self) -> bool:
         """Whether nothing runs here for the sidecar."""
         return self.attempts is None or self.attempts.is_empty
+
+    async def prepare(self) -> None:
+        """Finds the attempts that an earlier process left here."""
+        if self.attempts is None:
+            attempts = await asyncio.to_thread(self._attempts_for, self)
+            attempts.recover()
+            self.attempts = attempts
 
     def start(self) -> None:
         self._background.start(self._attend(), f"orders of {self.sidecar_id}")
@@ -123,6 +130,7 @@ class Session:
                 runner=self._server.offer,
             )
             try:
+                await self.prepare()
                 async with asyncio.timeout(_CONNECTION_SECONDS):
                     orders: Any = self._server.stub.AttendRunner(request, metadata=self._server.metadata)
                     async for order in orders:
@@ -131,7 +139,7 @@ class Session:
                             break
                         if order.HasField("welcome"):
                             backoff = Backoff()
-                            await self._begin(order.welcome)
+                            self._begin(order.welcome)
                         elif self.attempts is not None:
                             self.attempts.take(order)
             except TimeoutError:
@@ -144,14 +152,11 @@ class Session:
             self.connected.clear()
             await asyncio.sleep(backoff.failed())
 
-    async def _begin(self, welcome: pb.RunnerWelcome) -> None:
+    def _begin(self, welcome: pb.RunnerWelcome) -> None:
         self.heard = time.monotonic()
-        if self.attempts is None:
-            self._lease = LeaseFile(self._leases / self.sidecar_id, welcome.lost_after_seconds)
-            attempts = await asyncio.to_thread(self._attempts_for, self, welcome.lost_after_seconds)
-            attempts.recover()
-            self.attempts = attempts
-        self.attempts.leased.clear()
+        self._lease = LeaseFile(self._leases / self.sidecar_id, welcome.lost_after_seconds)
+        assert self.attempts is not None
+        self.attempts.welcomed(welcome.lost_after_seconds)
         self._server.welcomed(welcome)
         self._server.heard_of(list(welcome.sidecar_ids))
         self._failing = ""

@@ -68,7 +68,8 @@ class Launcher:
         # Until when agents may run, if others take them over.
         shared = settings.storage / lease_file.FILE if settings.shares else None
         self._lease = str(lease or shared or "")
-        self._lease_seconds = settings.cluster_lost_after
+        # How long one lasts.
+        self.lease_seconds = settings.cluster_lost_after
         self._worktree_seconds = settings.worktree_timeout
         # Agents run on this machine, so they use its loopback addresses.
         self._url = f"{settings.url}/api"
@@ -182,7 +183,7 @@ class Launcher:
             "redact": list(secrets.values()),
             "grace": GRACE_SECONDS,
             "lease": self._lease,
-            "lease_seconds": self._lease_seconds,
+            "lease_seconds": self.lease_seconds,
             "sandbox": self.sandbox.specification(root, [run.shared, workdir]),
         }
         return await run.spawn(specification)
@@ -219,7 +220,7 @@ class Launcher:
                 "redact": list(redact),
                 "grace": 0.0,
                 "lease": self._lease,
-                "lease_seconds": self._lease_seconds,
+                "lease_seconds": self.lease_seconds,
                 "sandbox": self.sandbox.specification(root, [preparation.shared, path]),
             }
             await preparation.spawn(specification)

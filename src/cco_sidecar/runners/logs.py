@@ -79,7 +79,7 @@ class LogReader:
         timestamp, _, rest = line.partition(b" ")
         stream, _, rest = rest.partition(b" ")
         tag, _, text = rest.partition(b" ")
-        if tag not in (b"P", b"F"):
+        if tag not in (b"P", b"F") or stream not in (b"stdout", b"stderr"):
             return
         parts = self._parts.setdefault(stream, bytearray())
         parts += text
@@ -129,8 +129,8 @@ def batches(reader: LogReader, tail: int | None = None) -> Iterator[list[LogLine
     message can hold is continued as another."""
     batch: list[LogLine] = []
     size = 0
-    lines = reader.read() if tail is None else deque(reader.read(), maxlen=tail)
-    for line in chain.from_iterable(map(_pieces, lines)):
+    lines = chain.from_iterable(map(_pieces, reader.read()))
+    for line in lines if tail is None else deque(lines, maxlen=tail):
         message = _message(line)
         if message is None:
             continue

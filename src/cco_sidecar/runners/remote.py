@@ -10,6 +10,7 @@ from typing import Protocol
 
 import orjson
 
+from cco_sidecar.core.clock import uptime
 from cco_sidecar.runners.run import EXIT_FILE, UNKNOWN, Exit, Run
 from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
 from orchestra.v1 import runner_service_pb2 as pb
@@ -135,7 +136,7 @@ class RemoteRun(Run):
 
     async def ended(self) -> Exit:
         while self.began_at is not None and self._report() is None and not self._place.is_lost():
-            if self._killed_at and time.monotonic() - self._killed_at > _KILL_SECONDS and self._is_current():
+            if self._killed_at and uptime() - self._killed_at > _KILL_SECONDS and self._is_current():
                 self._killed_at = 0.0
                 self._place.give_up()
             with suppress(TimeoutError):
@@ -164,12 +165,12 @@ class RemoteRun(Run):
         self._place.post(self._order(stop=pb.StopRun(grace_seconds=grace)))
 
     def kill(self) -> None:
-        self._killed_at = self._killed_at or time.monotonic()
+        self._killed_at = self._killed_at or uptime()
         self.stop(0.0)
 
     def _is_current(self) -> bool:
         """Whether the runner says that the run is still there."""
-        return time.monotonic() - self.listed_at < _KILL_SECONDS
+        return uptime() - self.listed_at < _KILL_SECONDS
 
     def is_paused(self) -> bool:
         """Returns False: that is not reported."""

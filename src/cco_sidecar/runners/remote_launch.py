@@ -11,11 +11,12 @@ import orjson
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.projects import Projects
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.runners.hub import LOST, Hub
+from cco_sidecar.runners.hub import Hub
 from cco_sidecar.runners.launch import Launcher
 from cco_sidecar.runners.needs import ContextSource, CredentialSource, Places, Types
 from cco_sidecar.runners.presets import Runner
 from cco_sidecar.runners.remote import RemoteRun
+from cco_sidecar.runners.remote_runner import LOST
 from cco_sidecar.runners.remote_worktrees import SidecarWorktrees
 from cco_sidecar.runners.run import Run
 from orchestra.v1 import runner_service_pb2 as pb

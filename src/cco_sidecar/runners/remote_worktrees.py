@@ -9,7 +9,8 @@ from typing import Any
 
 from cco_sidecar.core.errors import SidecarError, spawn_failed
 from cco_sidecar.core.projects import Projects
-from cco_sidecar.runners.hub import Hub, lost
+from cco_sidecar.runners.hub import Hub
+from cco_sidecar.runners.remote_runner import lost
 from cco_sidecar.runners.worktrees import MOST_TIPS, Worktrees
 from orchestra.v1 import runner_service_pb2 as pb
 from orchestra.v1.agent_service_pb2 import Agent
@@ -90,7 +91,7 @@ class SidecarWorktrees(Worktrees):
             is_merged = bool(tip) and await asyncio.to_thread(repository.is_merged, tip)
             merged = tip if is_merged else ""
             agent.worktree = (await self._ask(agent, pb.WORKTREE_ACTION_TIDY, merged_commit=merged)).worktree
-            if not agent.worktree and tip:
+            if not agent.worktree and is_merged:
                 await asyncio.to_thread(repository.delete_branch, agent.branch)
         except SidecarError as problem:
             log.warning("keeping the worktree of %s: %s", agent.agent_id, problem)

@@ -14,10 +14,10 @@ from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError, conflict, internal
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.runners import logs
-from cco_sidecar.runners.hub import FULL
 from cco_sidecar.runners.launch import GRACE_SECONDS, Launcher, resumes, timeout_of
 from cco_sidecar.runners.outcome import outcome
 from cco_sidecar.runners.remote import RemoteRun
+from cco_sidecar.runners.remote_runner import NOT_STARTED
 from cco_sidecar.runners.run import Exit, Run
 from cco_sidecar.runners.usage import UsageReader
 from cco_sidecar.supervision import life
@@ -49,7 +49,7 @@ class Attempts:
         try:
             await self._begin(active)
         except SidecarError as problem:
-            return await self._take_back(active) if problem.code == FULL else _start_failed(active, problem)
+            return await self._take_back(active) if problem.code == NOT_STARTED else _start_failed(active, problem)
         except OSError as problem:
             return _start_failed(active, internal("AGT_001", f"the agent could not be started: {problem.strerror}"))
         except Exception as problem:
@@ -57,12 +57,17 @@ class Attempts:
             return _start_failed(active, internal("AGT_001", f"internal error: {type(problem).__name__}"))
         return life.Started()
 
-    async def _take_back(self, active: ActiveAgent) -> life.NoSlot:
+    async def _take_back(self, active: ActiveAgent) -> life.NoSlot | life.StartFailed:
         """Undoes the beginning of an attempt that is to begin later."""
-        await self._leases.end(active.lease, active.agent_id)
         if active.attempt is not None:
+            # First: the next process would take it for begun.
             await asyncio.to_thread(active.attempt.run.remove)
+        await self._leases.end(active.lease, active.agent_id)
         active.attempt = active.lease.token = None
+        if not active.record.worktree:
+            active.record.runner_id = ""
+        if active.life.stop_reason:
+            return _start_failed(active, _stopped(active))
         active.wait_again()
         return life.NoSlot()
 
@@ -75,8 +80,7 @@ class Attempts:
         await asyncio.to_thread(run.prepare)
         if active.life.stop_reason:
             # The tokens are already revoked: create no new one.
-            reason = active.life.stop_reason
-            raise conflict("AGT_005", f"agent '{agent.agent_id}' was stopped before it started: {reason}")
+            raise _stopped(active)
         token = self._leases.begin(active.lease, agent)
         active.attempt = Attempt(run, Monitor(stuck_after=active.runner.stuck_after_seconds or 0))
         resuming = resumes(active.runner, agent)
@@ -175,6 +179,10 @@ async def _exit_of(run: Run) -> Exit:
             # For example, no descriptor is free.
             log.warning("cannot check the run %s, retrying: %s", run.directory, problem)
             await asyncio.sleep(backoff.failed())
+
+
+def _stopped(active: ActiveAgent) -> SidecarError:
+    return conflict("AGT_005", f"agent '{active.agent_id}' was stopped before it started: {active.life.stop_reason}")
 
 
 def _start_failed(active: ActiveAgent, problem: SidecarError) -> life.StartFailed:

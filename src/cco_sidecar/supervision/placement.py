@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cco_sidecar.runners.hub import Hub, RemoteRunner
+from cco_sidecar.runners.hub import Hub
+from cco_sidecar.runners.remote_runner import RemoteRunner
 from cco_sidecar.supervision.active import ActiveAgent
 
 HERE = ""
@@ -24,7 +25,7 @@ class Placement:
             place = self._choose(active, here)
             if place is not None:
                 return active, place
-            if not self._has_slot(HERE, here) and not any(map(_has_slot, self._hub.runners.values())):
+            if not self._can_start(HERE, here) and not any(each.can_start for each in self._hub.runners.values()):
                 # Nobody can start, whatever it needs.
                 break
         return None
@@ -34,34 +35,30 @@ class Placement:
         agent = active.record
         if agent.worktree and not (agent.runner_id and self._hub.is_gone(agent.runner_id)):
             # Its work is there, and nowhere else.
-            places = {agent.runner_id: 0.0} if self._has_slot(agent.runner_id, here) else {}
+            places = {agent.runner_id: 0.0} if self._can_start(agent.runner_id, here) else {}
         else:
             remote = [each for each in self._hub.runners.values() if self._suits(each, active)]
-            places = {each.runner_id: each.load for each in remote if each.has_slot}
-            if not wanted(active) and self._has_slot(HERE, here):
+            places = {each.runner_id: each.load for each in remote}
+            if not wanted(active) and self._can_start(HERE, here):
                 places[HERE] = here / (self.max_concurrent or 1000)
         # In case of doubt on this machine, then in the order of IDs.
         return min(places, key=lambda place: (places[place], place), default=None)
 
-    def _has_slot(self, place: str, here: int) -> bool:
+    def _can_start(self, place: str, here: int) -> bool:
         if place == HERE:
             return not self.max_concurrent or here < self.max_concurrent
         remote = self._hub.runners.get(place)
-        return remote is not None and _has_slot(remote)
+        return remote is not None and remote.can_start
 
     def _suits(self, remote: RemoteRunner, active: ActiveAgent) -> bool:
         offer, agent = remote.offer, active.record
         return (
-            remote.usable
+            remote.can_start
             # The ID of another runner is no tag.
             and wanted(active) <= (remote.tags - self._hub.runners.keys()) | {remote.runner_id}
             and (not offer.agent_types or agent.agent_type in offer.agent_types)
             and (not offer.project_ids or agent.project_id in offer.project_ids)
         )
-
-
-def _has_slot(remote: RemoteRunner) -> bool:
-    return remote.usable and remote.has_slot
 
 
 def wanted(active: ActiveAgent) -> set[str]:

@@ -138,7 +138,8 @@ class Supervision:
             active.lease.lost = True
         self._background.start(give_up(self.supervisor, self._records), "agents that were taken over")
 
-    async def close(self, *, keep_agents: bool) -> None:
-        """Stops maintenance, and stops the agents unless ``keep_agents``."""
+    async def close(self, *, keep_agents: bool) -> bool:
+        """Stops maintenance, and stops the agents unless ``keep_agents``. Returns whether all that were to be stopped
+        have ended."""
         await asyncio.gather(self._background.end(), self._mirrors.close())
-        await self.supervisor.close(keep_agents=keep_agents)
+        return await self.supervisor.close(keep_agents=keep_agents)

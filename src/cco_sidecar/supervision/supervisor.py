@@ -11,7 +11,7 @@ from typing import Any
 
 from cco_sidecar.core import announcements
 from cco_sidecar.core.agent_types import AgentTypes
-from cco_sidecar.core.background import Background
+from cco_sidecar.core.background import Background, all_succeed
 from cco_sidecar.core.clock import Clock, micros_of
 from cco_sidecar.core.errors import OutcomeUnknown, SidecarError, conflict, unavailable
 from cco_sidecar.runners.launch import GRACE_SECONDS
@@ -95,22 +95,22 @@ class Supervisor:
         self._records.write_life(active)
         self._carry_out(active, effects)
 
-    async def close(self, *, keep_agents: bool) -> None:
-        """Stops the running agents, or leaves them to the next sidecar. Queued agents stay queued."""
+    async def close(self, *, keep_agents: bool) -> bool:
+        """Stops the running agents, or leaves them to the next sidecar. Returns whether all it stopped have ended."""
         self._closing = True
         self._records.close()
-        if not keep_agents:
-            running = [self.active[agent_id] for agent_id in self._running if agent_id in self.active]
-            stops = [self.stop(each, "the sidecar was stopped", grace=GRACE_SECONDS / 2) for each in running]
-            if stops:
-                # One at a runner that is away cannot be waited for: its lease ends by itself.
-                await asyncio.wait(map(asyncio.ensure_future, stops), timeout=2 * GRACE_SECONDS)
+        # Not those whose attempt has just failed: they keep the attempts that they have left.
+        running = [each for each in self.active.values() if each.life.phase in (Phase.STARTING, Phase.RUNNING)]
+        grace, stopped = GRACE_SECONDS / 2, [] if keep_agents else running
+        # One at a runner that is away cannot be waited for: its lease ends by itself.
+        stops = (self.stop(each, "the sidecar was stopped", grace=grace) for each in stopped)
+        over = await all_succeed(stops, 2 * GRACE_SECONDS)
         for active in self.active.values():
             self._cancel_retry(active)
-        # Wait until agents that are being started have a shim.
-        starting = [active.begun for active in self.active.values() if active.agent_id in self._running]
-        await asyncio.gather(*starting, return_exceptions=True)
+        # Wait until agents that are being started have a shim. One at a runner is found by the next sidecar.
+        await asyncio.gather(*(each.begun for each in running if not each.record.runner_id), return_exceptions=True)
         await self._background.end()
+        return over
 
     # -- operations ----------------------------------------------------------------------------------------
 

@@ -1128,8 +1128,10 @@ type ReportRunnerRequest struct {
 	Outputs []*RunOutput `protobuf:"bytes,6,rep,name=outputs,proto3" json:"outputs,omitempty"`
 	// Answers to orders.
 	Answers []*RunnerAnswer `protobuf:"bytes,7,rep,name=answers,proto3" json:"answers,omitempty"`
-	// Agents that have a worktree at the runner; sent now and then.
+	// Agents that have a worktree at the runner.
 	Worktrees []string `protobuf:"bytes,8,rep,name=worktrees,proto3" json:"worktrees,omitempty"`
+	// Whether the report lists the worktrees, which is done now and then.
+	ListsWorktrees bool `protobuf:"varint,10,opt,name=lists_worktrees,json=listsWorktrees,proto3" json:"lists_worktrees,omitempty"`
 	// True with the last report of a runner that ends: its agents have ended.
 	Leaving       bool `protobuf:"varint,9,opt,name=leaving,proto3" json:"leaving,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1220,6 +1222,13 @@ func (x *ReportRunnerRequest) GetWorktrees() []string {
 		return x.Worktrees
 	}
 	return nil
+}
+
+func (x *ReportRunnerRequest) GetListsWorktrees() bool {
+	if x != nil {
+		return x.ListsWorktrees
+	}
+	return false
 }
 
 func (x *ReportRunnerRequest) GetLeaving() bool {
@@ -1971,7 +1980,7 @@ const file_orchestra_v1_runner_service_proto_rawDesc = "" +
 	"\tmax_bytes\x18\x03 \x01(\rR\bmaxBytes\x12!\n" +
 	"\fhave_commits\x18\x04 \x03(\tR\vhaveCommits\x12\x16\n" +
 	"\x06offset\x18\x05 \x01(\rR\x06offset\x12#\n" +
-	"\rmerged_commit\x18\x06 \x01(\tR\fmergedCommit\"\x99\x03\n" +
+	"\rmerged_commit\x18\x06 \x01(\tR\fmergedCommit\"\xc2\x03\n" +
 	"\x13ReportRunnerRequest\x12%\n" +
 	"\trunner_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\brunnerId\x12'\n" +
 	"\n" +
@@ -1981,7 +1990,9 @@ const file_orchestra_v1_runner_service_proto_rawDesc = "" +
 	"\x04runs\x18\x05 \x03(\v2\x19.orchestra.v1.RunAtRunnerB\a\xea\xe0\x18\x03\x18\x90NR\x04runs\x12:\n" +
 	"\aoutputs\x18\x06 \x03(\v2\x17.orchestra.v1.RunOutputB\a\xea\xe0\x18\x03\x18\x90NR\aoutputs\x12=\n" +
 	"\aanswers\x18\a \x03(\v2\x1a.orchestra.v1.RunnerAnswerB\a\xea\xe0\x18\x03\x18\x90NR\aanswers\x12%\n" +
-	"\tworktrees\x18\b \x03(\tB\a\xea\xe0\x18\x03\x18\x90NR\tworktrees\x12\x18\n" +
+	"\tworktrees\x18\b \x03(\tB\a\xea\xe0\x18\x03\x18\x90NR\tworktrees\x12'\n" +
+	"\x0flists_worktrees\x18\n" +
+	" \x01(\bR\x0elistsWorktrees\x12\x18\n" +
 	"\aleaving\x18\t \x01(\bR\aleaving\"\xb1\x01\n" +
 	"\vRunAtRunner\x12!\n" +
 	"\bagent_id\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02`\n" +

@@ -193,7 +193,7 @@ class AskWorktree(_message.Message):
     def __init__(self, agent: _Optional[_Union[_agent_service_pb2.Agent, _Mapping]] = ..., action: _Optional[_Union[WorktreeAction, str]] = ..., max_bytes: _Optional[int] = ..., have_commits: _Optional[_Iterable[str]] = ..., offset: _Optional[int] = ..., merged_commit: _Optional[str] = ...) -> None: ...
 
 class ReportRunnerRequest(_message.Message):
-    __slots__ = ("runner_id", "sidecar_id", "instance", "running", "runs", "outputs", "answers", "worktrees", "leaving")
+    __slots__ = ("runner_id", "sidecar_id", "instance", "running", "runs", "outputs", "answers", "worktrees", "lists_worktrees", "leaving")
     RUNNER_ID_FIELD_NUMBER: _ClassVar[int]
     SIDECAR_ID_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
@@ -202,6 +202,7 @@ class ReportRunnerRequest(_message.Message):
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     ANSWERS_FIELD_NUMBER: _ClassVar[int]
     WORKTREES_FIELD_NUMBER: _ClassVar[int]
+    LISTS_WORKTREES_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     runner_id: str
     sidecar_id: str
@@ -211,8 +212,9 @@ class ReportRunnerRequest(_message.Message):
     outputs: _containers.RepeatedCompositeFieldContainer[RunOutput]
     answers: _containers.RepeatedCompositeFieldContainer[RunnerAnswer]
     worktrees: _containers.RepeatedScalarFieldContainer[str]
+    lists_worktrees: bool
     leaving: bool
-    def __init__(self, runner_id: _Optional[str] = ..., sidecar_id: _Optional[str] = ..., instance: _Optional[str] = ..., running: _Optional[int] = ..., runs: _Optional[_Iterable[_Union[RunAtRunner, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[RunOutput, _Mapping]]] = ..., answers: _Optional[_Iterable[_Union[RunnerAnswer, _Mapping]]] = ..., worktrees: _Optional[_Iterable[str]] = ..., leaving: bool = ...) -> None: ...
+    def __init__(self, runner_id: _Optional[str] = ..., sidecar_id: _Optional[str] = ..., instance: _Optional[str] = ..., running: _Optional[int] = ..., runs: _Optional[_Iterable[_Union[RunAtRunner, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[RunOutput, _Mapping]]] = ..., answers: _Optional[_Iterable[_Union[RunnerAnswer, _Mapping]]] = ..., worktrees: _Optional[_Iterable[str]] = ..., lists_worktrees: bool = ..., leaving: bool = ...) -> None: ...
 
 class RunAtRunner(_message.Message):
     __slots__ = ("agent_id", "attempt", "end", "output_bytes", "worktree")

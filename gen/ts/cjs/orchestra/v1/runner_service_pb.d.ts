@@ -625,11 +625,18 @@ export declare type ReportRunnerRequest = Message<"orchestra.v1.ReportRunnerRequ
   answers: RunnerAnswer[];
 
   /**
-   * Agents that have a worktree at the runner; sent now and then.
+   * Agents that have a worktree at the runner.
    *
    * @generated from field: repeated string worktrees = 8;
    */
   worktrees: string[];
+
+  /**
+   * Whether the report lists the worktrees, which is done now and then.
+   *
+   * @generated from field: bool lists_worktrees = 10;
+   */
+  listsWorktrees: boolean;
 
   /**
    * True with the last report of a runner that ends: its agents have ended.
