@@ -133,9 +133,9 @@ class TestSpawn:
             urgent = run_cco(small, *SPAWN, "--priority", "high", "--", "uname")
             go.touch()
         assert head == "1 of 1 running, 1 queued" and "  pending (position 1)  " in row
-        assert printed(urgent).endswith(" is queued at position 1\n")
+        assert printed(urgent).endswith(" is queued at position 1: waiting for a free slot\n")
         assert (
-            printed(done[0]).endswith(" is queued at position 1\n")
+            printed(done[0]).endswith(" is queued at position 1: waiting for a free slot\n")
             and done[0].stderr == "completed: exited with code 0\n"
         )
         assert first.wait()["status"] == "completed"
@@ -555,7 +555,7 @@ def test_diff_prints_what_it_changed(small: SidecarProcess) -> None:
     until(lambda: "+# Changed" in run_cco(small, "agent", "diff", agent.id).stdout, "the change")
     done = run_cco(small, "agent", "diff", agent.id[:26])
     assert done.returncode == 0 and "-# Small\n+# Changed\n" in done.stdout
-    assert done.stderr == "new file that git does not know: new.txt\n"
+    assert done.stderr == "untracked file, not in the diff: new.txt\n"
     agent.stop(force=True)
     plain = started(small, "true")
     plain.wait()

@@ -140,14 +140,14 @@ def test_runners_are_looked_at(running: Deployment, tmp_path: Path) -> None:
     options = ("--project", str(running.root), "--tag", "gpu")
 
     def level() -> str | None:
-        found = running.examined(code=0).get("machines")
+        found = running.examined(code=0).get("runners")
         return found and found.level
 
     runner = RunnerProcess(tmp_path, url, target, *options, token=made.stdout.strip())
     until(lambda: level() == "ok", "the runner")
     runner.end(signal.SIGKILL)
     until(lambda: level() == "warning", "the end of the connection")
-    found = running.examined(code=0)["machines"]
+    found = running.examined(code=0)["runners"]
     again = RunnerProcess(tmp_path, url, target, *options)
     until(lambda: level() == "ok", "the next process")
     assert again.end() == "" and level() is None

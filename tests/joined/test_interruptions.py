@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import requests
+from tests.support.repositories import git
 from tests.support.runners import TICKS, RunnerProcess, agent, ended, listed, lives, never_twice, output, spawn, usable
 from tests.support.sidecars import call, port_options, until, written
 
@@ -139,6 +140,18 @@ def test_a_runner_that_is_stopped_ends_its_agents_which_go_on_elsewhere(place: P
     assert found["runner_id"] == "second"
     until(lambda: len(lives(said)) > 1, "a sign of life of the second attempt")
     assert never_twice(said)
+
+
+def test_a_runner_that_is_stopped_hands_over_the_commits_of_its_agents(place: Place, tmp_path: Path) -> None:
+    runner, done = place.join("far"), tmp_path / "done"
+    who = "GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b"
+    work = f"echo work > work.txt; git add .; {who} git commit --quiet --message work; touch {done}; sleep 600"
+    agent_id = spawn(place.sidecar, ["sh", "-c", work], "far", isolation="worktree")
+    until(done.exists, "the commit")
+    assert runner.end() == ""
+    found = ended(place.sidecar, agent_id)
+    assert (found["status"], found["reason"]) == ("failed", "its runner was stopped")
+    assert git(place.sidecar.root, "show", f"agent/{agent_id}:work.txt") == "work\n"
 
 
 def test_a_sidecar_that_is_killed_finds_the_agents_of_its_runners(place: Place, tmp_path: Path) -> None:

@@ -135,7 +135,9 @@ def test_an_agent_without_a_suitable_runner_waits_until_it_is_stopped(
 
 class TestWorktree:
     _WORK = (
-        "cat later.txt && echo work > work.txt && git add . && git commit --quiet --message work && echo more > new.txt"
+        # Two agents that commit the same in the same second would have the same commit.
+        "cat later.txt && echo work > work.txt && git add . && git commit --quiet --message $AGENT_ID && "
+        "echo more > new.txt"
     )
 
     def _worked(self, own: SidecarProcess) -> str:
@@ -183,6 +185,14 @@ class TestWorktree:
         ended(own, agent_id)
         assert output(own, agent_id) == "work\n"
 
+    def test_work_that_is_not_here_is_not_left_out(self, own: SidecarProcess, runner: RunnerProcess) -> None:
+        former = self._worked(own)
+        git(own.root, "branch", "-D", f"agent/{former}")
+        body = {"agent_type": "python-specialist", "issue_id": "issue-123", "command": ["true"], "base": "issue"}
+        said = refused(own, 500, "AGT_001", "POST", "/api/agents/spawn", own.operator, json=body)["message"]
+        assert f"the work of {former} on issue issue-123 is at far, and not here" in said
+        call(own, "DELETE", f"/api/agents/{former}/worktree")
+
     def test_it_is_resumed_where_its_worktree_is(self, own: SidecarProcess, runner: RunnerProcess) -> None:
         agent_id = self._worked(own)
         call(own, "POST", f"/api/agents/{agent_id}/resume", json={})
@@ -217,7 +227,29 @@ def test_what_is_shown_of_it(own: SidecarProcess, runner: RunnerProcess) -> None
     shown = listed(own)["far"]
     assert shown["tags"] == ["gpu"] and shown["capacity"] == 2 and shown["connected"]
     text = run_cco(own, "runner", "list").stdout
-    assert text.startswith("far on ") and "0 of 2 agents run, tags gpu" in text
+    assert text.startswith("far on ") and "0 of 2 slots in use, tags gpu" in text
+
+
+def test_what_the_sidecar_does_not_know_of_its_offer_is_told(own: SidecarProcess, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    odd = RunnerProcess.of(tmp_path / "odd", own, "odd", "--type", "pyton-specialist", "--project", str(bare))
+    told = odd.end()
+    assert "the sidecar has no agent type 'pyton-specialist'\n" in told
+    assert f"{bare} is not a git repository; agents with a worktree cannot run here\n" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--tag", "gpu box"], "runner.tags: 'gpu box' is not a name"),
+        (["--project", "file:///nowhere/shop.git"], "--project: a URL needs an ID"),
+    ],
+)
+def test_a_join_that_cannot_succeed_ends(own: SidecarProcess, tmp_path: Path, options: list[str], says: str) -> None:
+    odd = RunnerProcess(tmp_path / "odd", own.url, own.target, *options, token=token_for(own, "odd"))
+    told = odd.process.communicate(timeout=30)[1]
+    assert odd.process.returncode != 0 and says in told and "retrying" not in told
 
 
 def test_a_second_one_of_the_same_name_is_told(own: SidecarProcess, runner: RunnerProcess, tmp_path: Path) -> None:
@@ -307,4 +339,4 @@ def test_help_says_what_it_does() -> None:
         text=True,
         check=True,
     )
-    assert "needs no open port" in done.stdout
+    assert "No port has to be open" in done.stdout

@@ -315,3 +315,9 @@ def test_a_preset_of_another_version_is_read() -> None:
     newer = {"command": ["true"], "nice": 5, "limits": {"memory_mb": 512, "threads": 9}}
     assert Runner.read(newer) == Runner(command=("true",), limits=Limits(memory_mb=512))
     assert Runner.read({}) == Runner()
+
+
+def test_the_machine_of_a_type_counts_for_an_explicit_command_too() -> None:
+    known = runners(**{"python-specialist": {"tags": ["gpu"], "model": "m"}})
+    once = known.once(["pwd"], TYPES["python-specialist"])
+    assert (once.command, once.tags, once.model) == (("pwd",), ("gpu",), "")

@@ -69,7 +69,7 @@ def place(tmp_path: Path) -> Place:
 
 
 async def test_a_runner_that_has_nothing_any_more_takes_no_commits_from_here(place: Place) -> None:
-    """Its machine was made anew before the work was merged."""
+    """Its machine was reinstalled before the work was merged."""
     assert await place.worktrees.tidy(place.agent)
     assert place.agent.worktree == "" and place.has_branch
 

@@ -103,3 +103,38 @@ async def test_work_that_is_gone_is_not_looked_for_elsewhere() -> None:
     assert (there.record.worktree, there.record.branch) == ("/w", "agent/a")
     Records.set_place(records, there, "near")
     assert (there.record.runner_id, there.record.worktree) == ("near", "")
+
+
+FITS = {"agent_type": "writer", "project_id": "shop"}
+
+
+@pytest.mark.parametrize(
+    ("offer", "tags", "says"),
+    [
+        ({}, (), "waiting for a free slot"),
+        (None, ("gpu",), "waiting for a runner with gpu: none is connected"),
+        (
+            {"tags": ["gpu"]},
+            ("gpuu",),
+            "waiting for a runner with gpuu: none of the connected ones has them: far (gpu)",
+        ),
+        (
+            {"tags": ["gpu"], "project_ids": ["site"]},
+            ("gpu",),
+            "waiting for a runner with gpu: far does not take agents of type writer and project shop",
+        ),
+        ({"tags": ["gpu"], "capacity": 1}, ("gpu",), "waiting for a runner with gpu: all slots of far are taken"),
+    ],
+)
+async def test_it_says_what_an_agent_waits_for(
+    world: World, offer: dict[str, Any] | None, tags: tuple[str, ...], says: str
+) -> None:
+    if offer is not None:
+        await world.join("far", running=1, **offer)
+    assert world.placement.waits_for(agent("a", *tags, **FITS)) == says
+
+
+async def test_an_agent_with_a_worktree_waits_for_its_runner(world: World) -> None:
+    await world.join("far", tags=["gpu"], capacity=1, running=1)
+    waits = agent("a", "gpu", worktree="/there", runner_id="far")
+    assert world.placement.waits_for(waits) == "waiting for runner far, which has its worktree"

@@ -152,8 +152,10 @@ def spawn(
 
     def text() -> str:
         if not answer.spawned:
-            return f"{answer.agent_id} is queued at position {answer.queue_position}"
-        return f"{answer.agent_id} is {status_of(answer)} (pid {answer.process_id})"
+            why = client.agents.get(answer.agent_id).reason
+            return f"{answer.agent_id} is queued at position {answer.queue_position}: {why}"
+        process = f" (pid {answer.process_id})" if answer.process_id else ""
+        return f"{answer.agent_id} is {status_of(answer)}{process}"
 
     # With --wait, JSON and YAML output is a single document: the agent's final state.
     if not (wait and for_program):
@@ -242,7 +244,8 @@ def list_(client: Client, status: str | None, form: str | None, output: Path | N
 
     def text() -> str:
         most = f" of {answer.max_concurrent}" if answer.max_concurrent else ""
-        head = f"{answer.running}{most} running, {answer.queued} queued"
+        here = " at this sidecar" if len({agent.sidecar_id for agent in agents}) > 1 else ""
+        head = f"{answer.running}{most} running, {answer.queued} queued{here}"
         return "\n".join([head, *map(_line, agents)])
 
     out.rows(agents, COLUMNS, form, output, text)
@@ -330,7 +333,7 @@ def diff(client: Client, agent_id: str) -> None:
     answer = client.agents.diff(_agent(client, agent_id).agent_id)
     echo(visible(answer.diff), nl=False)
     for path in answer.untracked_files:
-        echo(f"new file that git does not know: {one_line(path)}", err=True)
+        echo(f"untracked file, not in the diff: {one_line(path)}", err=True)
     if answer.truncated:
         echo("the diff is longer; it is cut here", err=True)
     if not answer.diff and not answer.untracked_files:

@@ -9,20 +9,20 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 
 from cco_sidecar.auth.operator_token import OPERATOR_TOKEN_FILE
 from cco_sidecar.cli import process, start
+from cco_sidecar.cli.cluster_checks import cluster, runners
 from cco_sidecar.cli.connect import find, operator_client, port_answers
+from cco_sidecar.cli.findings import Finding, Level
 from cco_sidecar.client.connection import claims_of
 from cco_sidecar.core import run_directory
 from cco_sidecar.core.certificates import expiry
 from cco_sidecar.core.errors import SettingsError, SidecarError
-from cco_sidecar.core.hosts import is_loopback, without_port
+from cco_sidecar.core.hosts import is_loopback
 from cco_sidecar.core.places import is_temporary, state_directory
 from cco_sidecar.core.settings import DATABASE, Settings
 from cco_sidecar.repository.layout import discover
@@ -37,21 +37,6 @@ _SKEW_SECONDS = 5.0
 # Half of the 30 days that renewal usually leaves.
 _RENEW_DAYS = 15
 _MEGABYTE = 2**20
-
-
-class Level(Enum):
-    OK = "ok"
-    WARNING = "warning"
-    BROKEN = "broken"
-
-
-class Finding(NamedTuple):
-    """The outcome of a check. ``fix`` is empty if the level is OK."""
-
-    name: str
-    level: Level
-    text: str
-    fix: str = ""
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
@@ -259,51 +244,6 @@ def _sidecar(settings: Settings) -> Iterator[Finding]:
     yield Finding("clock", level, f"the sidecar's clock differs by {skew:.1f} s", fix)
 
 
-def _cluster(settings: Settings) -> Iterator[Finding]:
-    """Checks what the sidecar knows of the others that share its records and events."""
-    if not settings.shares or process.running(settings.real_pid_file) is None:
-        return
-    with operator_client(find(settings, None)) as client:
-        cluster = client.status().cluster
-    for member in cluster.members:
-        name = f"{member.sidecar_id} on {member.host}"
-        if not member.alive:
-            text = f"{name} gave no sign of life for {member.silent_seconds:.0f} s"
-            fix = f"start it again; after {settings.cluster_lost_after} s others take over its agents"
-            yield Finding("cluster", Level.WARNING, text, fix)
-        elif is_loopback(without_port(member.address)) and len({each.host for each in cluster.members}) > 1:
-            text = f"{name} says that it is at {member.address}, which other machines cannot reach"
-            yield Finding("cluster", Level.BROKEN, text, "set cluster.address there")
-    versions = sorted({member.version for member in cluster.members if member.alive})
-    if len(versions) > 1:
-        text = f"versions {' and '.join(versions)} run side by side"
-        yield Finding("cluster", Level.WARNING, text, "update the older ones")
-    alive = sum(member.alive for member in cluster.members)
-    level = Level.OK if cluster.leader_id else Level.BROKEN
-    leads = f"{cluster.leader_id} leads" if cluster.leader_id else "none leads: consumers and schedules stand still"
-    fix = "" if cluster.leader_id else "wait ten seconds; then look at the logs, and at the database"
-    yield Finding("cluster", level, f"{alive} of {len(cluster.members)} sidecars are there, {leads}", fix)
-
-
-def _machines(settings: Settings) -> Iterator[Finding]:
-    """Checks the runners."""
-    if process.running(settings.real_pid_file) is None:
-        return
-    with operator_client(find(settings, None)) as client:
-        runners, version = client.runners.list(), client.health().version
-    for runner in runners:
-        name = f"{runner.runner_id} on {runner.host}"
-        if not runner.connected:
-            text = f"the connection of {name} is interrupted"
-            fix = f"look at its log; after {settings.cluster_lost_after} s its agents start again elsewhere"
-            yield Finding("machines", Level.WARNING, text, fix)
-        elif runner.version != version:
-            text = f"{name} has version {runner.version}, the sidecar {version}"
-            yield Finding("machines", Level.WARNING, text, "install the same version, then end it with SIGHUP")
-        else:
-            yield Finding("machines", Level.OK, f"{name} is connected, with {runner.running} agents")
-
-
 def _sandbox(settings: Settings) -> Iterator[Finding]:
     sandbox = Sandbox(settings)
     if sandbox.active:
@@ -368,6 +308,12 @@ def _credentials(settings: Settings) -> Iterator[Finding]:
         yield Finding("credentials", Level.BROKEN, f"{path} is readable by others", f"chmod 600 {path}")
     elif path.exists():
         yield Finding("credentials", Level.OK, f"the key is {path}; keep a copy of it separate from the backups")
+    elif process.running(settings.real_pid_file) is not None:
+        with operator_client(find(settings, None)) as client:
+            stored = len(list(client.credentials.list()))
+        if stored:
+            fix = "copy the file from the machine where they were stored"
+            yield Finding("credentials", Level.BROKEN, f"{stored} are stored, but {path}, their key, is missing", fix)
 
 
 _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
@@ -380,8 +326,8 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _dashboard,
     _tls,
     _sidecar,
-    _cluster,
-    _machines,
+    cluster,
+    runners,
     _token,
     _git,
     _sandbox,

@@ -12,7 +12,7 @@ import click
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, settings_of_sidecar
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.terminal import echo
+from cco_sidecar.cli.terminal import counted, echo
 from cco_sidecar.client.sync import Client
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import DATABASE, Settings
@@ -39,7 +39,7 @@ def _text(cluster: ClusterStatus) -> str:
         return "this sidecar shares its records with no other"
     return "\n".join(
         f"{member.sidecar_id} {member.address} on {member.host}, version {member.version}: "
-        f"{member.running} agents run, {member.queued} wait"
+        f"{counted(member.running, 'agent')} running, {member.queued} queued"
         + (", leads" if member.sidecar_id == cluster.leader_id else "")
         + ("" if member.alive else f", silent for {member.silent_seconds:.0f} s")
         for member in cluster.members

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from cco_sidecar.cli import output as out
-from cco_sidecar.cli.checks import Level, findings
+from cco_sidecar.cli.checks import findings
 from cco_sidecar.cli.connect import settings_of_sidecar
+from cco_sidecar.cli.findings import Level
 from cco_sidecar.cli.terminal import echo, visible
 
 _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.BROKEN: "red"}

@@ -19,6 +19,8 @@ from cco_sidecar.core.errors import SettingsError, SidecarError
 # Keep gRPC's own log lines off stderr, where an error is a single line.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+# Packages that not every installation has, and the extras that bring them.
+_EXTRAS = {"nats": "nats", "psycopg": "postgres", "mcp": "mcp"}
 # Command names and the modules whose `command` they run.
 _COMMANDS = {
     "orchestration-server": "server",
@@ -126,6 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as problem:
         if os.environ.get("CCO_DEBUG"):
             raise
+        missing = (problem.name or "").partition(".")[0] if isinstance(problem, ModuleNotFoundError) else ""
+        if missing in _EXTRAS:
+            _fail(f"this needs the Python package {missing}; fix: pip install 'cco-sidecar[{_EXTRAS[missing]}]'")
         _fail(f"internal error: {type(problem).__name__}: {problem}; set CCO_DEBUG=1 for a traceback")
 
 

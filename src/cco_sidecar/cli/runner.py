@@ -17,7 +17,7 @@ from cco_sidecar.cli.connect import connected, settings_of
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.numbers import Seconds
 from cco_sidecar.cli.process import end_signal
-from cco_sidecar.cli.terminal import echo
+from cco_sidecar.cli.terminal import counted, echo
 from cco_sidecar.client.sync import Client
 from cco_sidecar.core import descriptors
 from cco_sidecar.core.environment import RUNNER_TOKEN
@@ -59,14 +59,20 @@ def token(client: Client, name: str, tags: tuple[str, ...], ttl: int | None) -> 
 def list_(client: Client, form: str | None, output: Path | None) -> None:
     """Show the runners that are connected."""
     found = client.runners.list()
-    out.message(pb.ListRunnersResponse(runners=found), form, output, lambda: "\n".join(map(_line, found)) or "none")
+    out.message(
+        pb.ListRunnersResponse(runners=found),
+        form,
+        output,
+        lambda: "\n".join(map(_line, found)) or "no runner is connected",
+    )
 
 
 def _line(runner: pb.Runner) -> str:
-    slots = f"{runner.running} of {runner.capacity}" if runner.capacity else f"{runner.running}"
-    tags = f", tags {' '.join(runner.tags)}" if runner.tags else ""
+    slots = f"{runner.running} of {runner.capacity} slots in use" if runner.capacity else f"{runner.running} running"
+    offers = (("tags", runner.tags), ("types", runner.agent_types), ("projects", runner.project_ids))
+    told = "".join(f", {name} {' '.join(values)}" for name, values in offers if values)
     lost = "" if runner.connected else ", connection interrupted"
-    return f"{runner.runner_id} on {runner.host}, version {runner.version}: {slots} agents run{tags}{lost}"
+    return f"{runner.runner_id} on {runner.host}, version {runner.version}: {slots}{told}{lost}"
 
 
 @command.command()
@@ -76,7 +82,7 @@ def _line(runner: pb.Runner) -> str:
     "--token",
     envvar=RUNNER_TOKEN,
     metavar="JWT",
-    help="Token of the runner.  [default: that of the last time]",
+    help=f"Token of the runner; better in {RUNNER_TOKEN}.  [default: that of the last time]",
     default="",
 )
 @click.option("--tag", "tags", multiple=True, help="What distinguishes it, such as gpu. Can be given several times.")
@@ -87,7 +93,9 @@ def _line(runner: pb.Runner) -> str:
     default=os.cpu_count() or 1,
     help="Agents at a time; 0 for no limit.  [default: processors]",
 )
-@click.option("--project", "projects", multiple=True, metavar="[ID=]PATH|URL", help="A repository.  [default: .]")
+@click.option(
+    "--project", "projects", multiple=True, metavar="[ID=]PATH|ID=URL", help="A repository; repeatable.  [default: .]"
+)
 @click.option("--storage", type=click.Path(path_type=Path), help=f"Storage directory.  [default: {_STORAGE}]")
 @click.option("--port", type=click.IntRange(0, 65534), default=0, help="Port for its agents.  [default: any]")
 @click.option("--ca", "ca_file", metavar="FILE", help="CA of the sidecar's certificate.  [default: the system's]")
@@ -111,15 +119,17 @@ def join(
     key_file: str | None,
     insecure: bool,
 ) -> None:
-    """Run agents on this machine for the sidecars at URL, until it gets a signal.
+    """Connect this machine to the sidecar at URL and run agents for it, until stopped.
 
-    It connects to them, and needs no open port. SIGTERM and SIGINT end its agents, which are then continued elsewhere;
+    No port has to be open. SIGTERM and SIGINT end its agents, which are then continued elsewhere;
     SIGHUP leaves them to the next 'cco runner join' with the same storage.
     """
     from cco_sidecar.joined.runner import Joining
 
     pairs = [_project(each) for each in projects]
     named = dict(pairs)
+    if "://" in named.get("", ""):
+        raise click.UsageError(f"--project: a URL needs an ID, as in --project shop={named['']}")
     if len(named) < len(pairs):
         raise click.UsageError("--project: give each repository an ID of its own, as in --project shop=~/src/shop")
     flags: dict[str, Any] = {
@@ -178,10 +188,15 @@ async def _run(joining: Joining, settings: Settings) -> None:
         waits: set[asyncio.Future[Any]] = {runner.joined, ended}
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         if runner.joined.done():
-            echo(f"joined {runner.joined.result()}; ready for {joining.capacity or 'any number of'} agents")
+            slots = counted(joining.capacity, "agent") if joining.capacity else "any number of agents"
+            echo(f"joined {runner.joined.result()}; ready for {slots}")
         await ended
         leaves = ended.result() is signal.SIGHUP
-        echo("leaving; the agents go on for the next 'cco runner join'" if leaves else "ending the agents ...")
+        echo(
+            "leaving the agents running; the next 'cco runner join' picks them up"
+            if leaves
+            else "ending the agents ..."
+        )
     except OSError as problem:
         where = problem.filename or settings.storage
         raise SettingsError(f"cannot use {where}: {problem.strerror or problem}") from problem

@@ -145,7 +145,7 @@ class Membership:
         silent: float | None = None
         while True:
             seen = await self._store.members()
-            self._check_keys(seen)
+            self._check_others(seen)
             former = next((each for each in seen if each.member.sidecar_id == self.sidecar_id), None)
             # We have the lock of its storage directory, so an earlier process on this machine has ended.
             here = former is not None and former.member.boot_id == self._member.boot_id
@@ -160,9 +160,14 @@ class Membership:
             elif await self._store.join(self._member, self._incarnation, former.incarnation if former else ""):
                 return
 
-    def _check_keys(self, seen: Sequence[SeenMember]) -> None:
+    def _check_others(self, seen: Sequence[SeenMember]) -> None:
         """Raises SettingsError."""
         for other in (each.member for each in seen if each.member.alive):
+            if other.address == self._member.address and other.sidecar_id != self.sidecar_id:
+                raise SettingsError(
+                    f"cluster.address: sidecar {other.sidecar_id} on {other.host} has the address {other.address}, "
+                    "too; give each sidecar its own"
+                )
             known = other.key_fingerprint
             if known and known != self._member.key_fingerprint and other.sidecar_id != self.sidecar_id:
                 raise SettingsError(

@@ -33,6 +33,10 @@ class Projects:
         default = self._roots.get(self.default, self._root)
         return {name: str(root) for name, root in self._roots.items()} | {"": str(default)}
 
+    def knows(self, project: str) -> bool:
+        """Whether a project has a directory, or stands for the project root."""
+        return not self._roots or project == self.default or project in self._roots
+
     def foreign_to(self, root: Path) -> list[Path]:
         return foreign_to(root, map(Path, self.directories.values()))
 

@@ -13,10 +13,12 @@ from pathlib import Path
 import orjson
 
 from cco_sidecar.core.background import Background
-from cco_sidecar.core.errors import SidecarError, conflict, not_found
+from cco_sidecar.core.errors import SidecarError, unavailable
 from cco_sidecar.joined.order_inputs import Launch, current, worktree_of
+from cco_sidecar.joined.worktree_orders import WorktreeOrders
 from cco_sidecar.runners.launch import Launcher
 from cco_sidecar.runners.presets import Runner
+from cco_sidecar.runners.remote_runner import NOT_STARTED
 from cco_sidecar.runners.run import UNKNOWN, Exit, Run
 from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
 from orchestra.v1 import runner_service_pb2 as pb
@@ -31,13 +33,11 @@ _OWNER_FILE = "sidecar"
 _PART_BYTES = 2**20
 # Less than what a sidecar accepts, for the lists of a report that are not counted.
 REPORT_BYTES = 3 * 2**20
-_MOST_FILES = 2000
 _MOST_ENTRIES = 5000
 # Of one attempt; a sidecar stores less.
 _MOST_OUTPUT = 2**32 - 1
 _MOST_TAKEN = 10_000
 _RETRY_SECONDS = 1.0
-_REMOVING = frozenset({pb.WORKTREE_ACTION_TIDY, pb.WORKTREE_ACTION_DISCARD})
 _WORKTREES_SECONDS = 20.0
 
 
@@ -77,21 +77,21 @@ class SidecarAttempts:
         """``read_commits``: returns the pack of what the sidecar has, and an agent's worktree needs, beyond some
         commits; ``is_busy``: whether an agent runs here, for any sidecar; ``require_slot``: raises SidecarError if as
         many run here as may."""
-        self._is_busy = is_busy
+        self._worktrees = WorktreeOrders(launcher.worktrees, is_busy)
         self._require_slot = require_slot
         self._read_commits = read_commits
         self._launcher = launcher
         self._agents = storage / "agents"
         self._sidecar_id = sidecar_id
         self._attempts: dict[Key, Attempt] = {}
-        # Commits that are being read, by agent.
-        self._packs: dict[str, tuple[str, bytes]] = {}
         self._worktrees_at = 0.0
         self._answers: list[pb.RunnerAnswer] = []
         # IDs of orders that were taken. Each may come again until its answer has arrived.
         self._taken: dict[str, None] = {}
         self._background = Background()
-        self._closing = False
+        self._ending = self._closing = False
+        # Set when nothing is held any more.
+        self.emptied = asyncio.Event()
         # Set while agents have a lease: without one, their shims start nothing.
         self.leased = asyncio.Event()
         # Set when there is something to report.
@@ -126,25 +126,31 @@ class SidecarAttempts:
             self._hold(attempt)
             self._background.start(self._watch(attempt), f"watching {agent.agent_id}")
 
-    async def close(self, *, keep_agents: bool) -> None:
-        """Ends the attempts, unless the next process is to continue with them."""
-        self._closing = True
+    async def end_all(self) -> None:
+        """Ends the attempts, and starts no others. Other orders are carried out."""
+        self._ending = True
         self.leased.set()
-        if not keep_agents:
-            for attempt in self._attempts.values():
-                # One that is being started is ended once it has begun.
-                attempt.stop = 0.0
-                attempt.run.stop(0.0)
-            await asyncio.gather(*(attempt.over.wait() for attempt in self._attempts.values()))
+        for attempt in self._attempts.values():
+            # One that is being started is ended once it has begun.
+            attempt.stop = 0.0
+            attempt.run.stop(0.0)
+        await asyncio.gather(*(attempt.over.wait() for attempt in self._attempts.values()))
+
+    async def close(self) -> None:
+        """Carries out no more orders. Attempts that run are left to the next process."""
+        self._closing = True
         await self._background.end()
 
     async def give_up(self) -> None:
         """Ends all attempts: the sidecar has given them up."""
-        await self.close(keep_agents=False)
+        await self.end_all()
+        await self.close()
         for attempt in list(self._attempts.values()):
             await self._remove(attempt)
+        # What comes again from now on was not carried out.
         self._answers.clear()
-        self._closing = False
+        self._taken.clear()
+        self._ending = self._closing = False
 
     # -- orders ------------------------------------------------------------------------------------------
 
@@ -165,7 +171,7 @@ class SidecarAttempts:
             case "launch":
                 answer = await self._answer_of(self._launch(key, order.launch))
             case "worktree":
-                answer = await self._answer_of(self._look(order.worktree))
+                answer = await self._answer_of(self._worktrees.carry_out(order.worktree))
             case "stop" if attempt is not None:
                 attempt.stop = order.stop.grace_seconds
                 attempt.run.stop(attempt.stop)
@@ -200,6 +206,8 @@ class SidecarAttempts:
         """Starts an attempt, once, however often the order comes. Raises SidecarError, OSError."""
         attempt = self._attempts.get(key)
         if attempt is None:
+            if self._ending:
+                raise unavailable(NOT_STARTED, "the runner is being stopped")
             self._require_slot()
             attempt = Attempt(key, self._launcher.run_of(order.agent))
             attempt.starting = asyncio.ensure_future(self._background.finish(self._start(attempt, order)))
@@ -252,52 +260,13 @@ class SidecarAttempts:
         while attempt.end is None:
             try:
                 end = await attempt.run.ended()
-                attempt.end = _as_lost(end) if self._closing else end
+                attempt.end = _as_lost(end) if self._ending else end
             except OSError as problem:
                 # For example, no descriptor is free.
                 log.warning("cannot check the run %s, retrying: %s", attempt.run.directory, problem)
                 await asyncio.sleep(_RETRY_SECONDS)
         attempt.over.set()
         self.news.set()
-
-    async def _look(self, asked: pb.AskWorktree) -> pb.RunnerAnswer:
-        """Raises SidecarError."""
-        agent, worktrees = asked.agent, self._launcher.worktrees
-        if asked.action in _REMOVING and self._is_busy(agent.agent_id):
-            raise conflict("AGT_005", f"agent '{agent.agent_id}' has not ended")
-        match asked.action:
-            case pb.WORKTREE_ACTION_TIDY:
-                async with worktrees.lock(agent.agent_id):
-                    await worktrees.tidy(agent, asked.merged_commit)
-                return pb.RunnerAnswer(worktree=agent.worktree)
-            case pb.WORKTREE_ACTION_LIST_CHANGES:
-                found = await worktrees.changed_files(agent)
-                added, modified, deleted = (found.get(letter, [])[:_MOST_FILES] for letter in "AMD")
-                return pb.RunnerAnswer(changes=pb.ChangedFiles(added=added, modified=modified, deleted=deleted))
-            case pb.WORKTREE_ACTION_DIFF:
-                diff, untracked = await worktrees.diff(agent, asked.max_bytes)
-                return pb.RunnerAnswer(diff=diff, untracked_files=untracked[:_MOST_FILES])
-            case pb.WORKTREE_ACTION_DISCARD:
-                async with worktrees.lock(agent.agent_id):
-                    await worktrees.discard(agent)
-                return pb.RunnerAnswer(worktree=agent.worktree)
-            case pb.WORKTREE_ACTION_READ_COMMITS:
-                return await asyncio.to_thread(self._commits, asked)
-        raise not_found("RUN_005", f"this version of the runner does not know the action {asked.action}")
-
-    def _commits(self, asked: pb.AskWorktree) -> pb.RunnerAnswer:
-        """Returns a part of the commits of a branch; all parts are of the same pack. Raises SidecarError."""
-        agent_id = asked.agent.agent_id
-        if asked.offset == 0:
-            # Not those that nobody asked for to their end.
-            self._packs = {agent_id: self._launcher.worktrees.commits(asked.agent, asked.have_commits)}
-        elif agent_id not in self._packs:
-            raise conflict("RUN_005", "these commits are not read any more; begin again")
-        tip, pack = self._packs[agent_id]
-        part = pack[asked.offset : asked.offset + asked.max_bytes]
-        if asked.offset + len(part) >= len(pack):
-            del self._packs[agent_id]
-        return pb.RunnerAnswer(tip_commit=tip, pack=part, pack_bytes=len(pack))
 
     # -- reports -----------------------------------------------------------------------------------------
 
@@ -362,10 +331,13 @@ class SidecarAttempts:
     # -- the collection ------------------------------------------------------------------------------------
 
     def _hold(self, attempt: Attempt) -> None:
+        self.emptied.clear()
         self._attempts[attempt.key] = attempt
 
     async def _remove(self, attempt: Attempt) -> None:
         self._attempts.pop(attempt.key, None)
+        if not self._attempts:
+            self.emptied.set()
         attempt.over.set()
         await asyncio.to_thread(attempt.run.remove)
         # Unless another attempt is there, perhaps of another sidecar.
@@ -391,4 +363,4 @@ def _message(end: Exit) -> pb.RunEnd:
 
 def _as_lost(end: Exit) -> Exit:
     """Returns the end of an attempt that was ended because the runner stops, so that another may follow elsewhere."""
-    return UNKNOWN if end.stopped else end
+    return UNKNOWN._replace(stopped=True) if end.stopped else end

@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from cco_sidecar.joined.attempts import SidecarAttempts, sidecars_with_runs
 from cco_sidecar.joined.forwarder import Destination, Forwarder
 from cco_sidecar.joined.order_inputs import OrderInputs
 from cco_sidecar.joined.session import Session
+from cco_sidecar.repository.layout import discover
 from cco_sidecar.repository.mirrors import Mirrors
 from cco_sidecar.runners.launch import Launcher
 from cco_sidecar.runners.orphans import Orphans
@@ -108,6 +110,7 @@ class JoinedRunner:
         # The ID of the first sidecar, or why none takes the runner.
         self.joined: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._failing = ""
+        self._warned: set[str] = set()
         self._background = Background()
         self._inputs = OrderInputs()
         self._projects = Projects(settings)
@@ -125,8 +128,16 @@ class JoinedRunner:
 
     def welcomed(self, welcome: pb.RunnerWelcome) -> None:
         self._keep(welcome.jwt_token)
+        for each in welcome.warnings:
+            self._warn(each)
         if not self.joined.done():
             self.joined.set_result(welcome.sidecar_id)
+
+    def _warn(self, text: str) -> None:
+        """Logs a warning once."""
+        if text not in self._warned:
+            self._warned.add(text)
+            log.warning("%s", text)
 
     def _keep(self, token: str) -> None:
         self._token = token
@@ -151,6 +162,8 @@ class JoinedRunner:
     async def start(self) -> None:
         """Connects. Raises SettingsError."""
         become_subreaper()
+        for problem in await asyncio.to_thread(self._projects_that_cannot_have_worktrees):
+            self._warn(problem)
         rest, own = await self._listen()
         self._settings = dataclasses.replace(self._settings, host="127.0.0.1", port=rest, grpc_port=own)
         found = [Session(self, each, self._attempts_for, self._leases) for each in sidecars_with_runs(self._storage)]
@@ -163,6 +176,14 @@ class JoinedRunner:
         self._background.start(self._discover(), "sidecars")
         self._background.start(self._reap(), "orphans")
         self._mirrors.start()
+
+    def _projects_that_cannot_have_worktrees(self) -> Iterator[str]:
+        places = self._projects.directories.items()
+        for root in sorted({Path(path) for name, path in places if name not in self._projects.remotes}):
+            if discover(root) is None:
+                yield f"{root} is not a git repository; agents with a worktree cannot run here"
+            elif not os.access(root, os.W_OK):
+                yield f"{root} is not writable; agents with a worktree cannot run here"
 
     async def _listen(self) -> tuple[int, int]:
         """Listens on the ports of the last time, where agents that still run look for the sidecar. Raises
@@ -214,12 +235,12 @@ class JoinedRunner:
             self.heard_of(list(answer.welcome.sidecar_ids))
 
     def _not_joined(self, problem: SidecarError) -> None:
-        """A token that is refused will not be accepted later."""
-        if problem.message != self._failing:
+        """What is refused now will not be accepted later."""
+        if problem.code.startswith(("AUTH_", "REQ_")) and not self.joined.done():
+            self.joined.set_exception(problem)
+        elif problem.message != self._failing:
             self._failing = problem.message
             log.warning("cannot reach a sidecar, retrying: %s", problem.message)
-        if problem.code.startswith("AUTH_") and not self.joined.done():
-            self.joined.set_exception(problem)
 
     async def stop(self, *, keep_agents: bool) -> None:
         """Ends the agents, unless the next process is to continue with them."""
@@ -289,6 +310,8 @@ def _newest(given: str, kept: str) -> str:
     if RUN_AGENTS not in claims.get("permissions", ()):
         raise SettingsError("--token: this is not the token of a runner; create one with 'cco runner token NAME'")
     is_newer = known.get("sub") == claims.get("sub") and known.get("exp", 0) > claims.get("exp", 0)
+    if given and is_newer:
+        log.info("the token of the last time is used: it is valid longer than the one given")
     return kept if is_newer else token
 
 

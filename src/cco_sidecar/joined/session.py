@@ -35,7 +35,7 @@ _CALL_SECONDS = 10.0
 _LEAST_BYTES = 16 * 2**10
 # The token is renewed with the connection.
 _CONNECTION_SECONDS = 12 * 3600.0
-# For the last output, when the runner ends.
+# For the last output and commits, when the runner ends.
 _LAST_SECONDS = 10.0
 
 
@@ -106,18 +106,22 @@ class Session:
     async def close(self, *, keep_agents: bool) -> None:
         """Ends the attempts of the sidecar, and tells it, unless the next process is to continue with them."""
         if self.attempts is not None:
-            await self.attempts.close(keep_agents=keep_agents)
-            if not keep_agents and self.connected.is_set():
-                with suppress(SidecarError):
-                    await self._tell_all(self.attempts)
-                    await self._report_once(self.attempts, leaving=True)
+            if not keep_agents:
+                await self.attempts.end_all()
+                await self._hand_over(self.attempts)
+            await self.attempts.close()
         await self._background.end()
 
-    async def _tell_all(self, attempts: SidecarAttempts) -> None:
-        """Reports what the sidecar can store in a few seconds. Raises SidecarError."""
-        until = time.monotonic() + _LAST_SECONDS
-        while time.monotonic() < until and await asyncio.to_thread(lambda: attempts.has_news):
-            await self._report_once(attempts)
+    async def _hand_over(self, attempts: SidecarAttempts) -> None:
+        """Waits until the sidecar has everything, the commits of worktrees too, and says that the runner leaves."""
+        if not self.connected.is_set():
+            return
+        with suppress(TimeoutError, SidecarError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                if not attempts.is_empty:
+                    await attempts.emptied.wait()
+        with suppress(SidecarError):
+            await self._report_once(attempts, leaving=True)
 
     async def _attend(self) -> None:
         backoff = Backoff()
@@ -159,6 +163,8 @@ class Session:
         self.attempts.welcomed(welcome.lost_after_seconds)
         self._server.welcomed(welcome)
         self._server.heard_of(list(welcome.sidecar_ids))
+        if self._failing:
+            log.warning("connected to %s again", self.sidecar_id)
         self._failing = ""
         self.connected.set()
         log.info("connected", extra={"sidecar_id": self.sidecar_id})
@@ -237,7 +243,7 @@ class Session:
             async with self._giving_up:
                 # Several calls may be told.
                 if instance == self._instance:
-                    log.error("%s has given this runner's agents up; they are ended", self.sidecar_id)
+                    log.error("%s gave up on this runner; its agents are stopped", self.sidecar_id)
                     await self.attempts.give_up()
                     self._instance = secrets.token_hex(8)
         elif problem.message != self._failing:

@@ -58,7 +58,7 @@ class Mirror:
     def _default_branch(self, remote: Remote) -> str:
         done = git.ask(("ls-remote", "--symref", "--", self._project.url, "HEAD"), remote)
         if done.code:
-            raise GitFailed(f"cannot read {self._project.url}: {_last_line(done.said)}")
+            raise GitFailed(f"cannot read {self._project.url}: {_reason(done.said)}")
         for line in done.output.decode(errors="replace").splitlines():
             if line.startswith("ref: refs/heads/"):
                 return line.removeprefix("ref: refs/heads/").partition("\t")[0]
@@ -72,7 +72,7 @@ class Mirror:
         what = ("--no-auto-maintenance", "--", self._project.url, f"+refs/heads/*:{_REMOTE}*")
         done = repository.run("fetch", *quietly, *what, timeout=_FETCH_SECONDS, remote=remote)
         if done.code:
-            raise GitFailed(f"cannot fetch {self._project.url}: {_last_line(done.said)}")
+            raise GitFailed(f"cannot fetch {self._project.url}: {_reason(done.said)}")
         wanted = (repository.text("rev-parse", "--verify", "--quiet", f"{_REMOTE}{branch}^{{commit}}") or "").strip()
         if not wanted:
             raise GitFailed(f"{self._project.url} has no branch '{branch}'")
@@ -86,7 +86,7 @@ class Mirror:
             return here
         done = repository.run("reset", "--quiet", "--hard", "--no-recurse-submodules", wanted, timeout=_FETCH_SECONDS)
         if done.code:
-            raise GitFailed(f"cannot check out {self._project.url}: {_last_line(done.said)}")
+            raise GitFailed(f"cannot check out {self._project.url}: {_reason(done.said)}")
         if repository.run("update-ref", _FOLLOWED, wanted).code:
             raise GitFailed(f"cannot write {_FOLLOWED} in {directory}")
         return wanted
@@ -111,7 +111,7 @@ def _create(directory: Path, branch: str) -> None:
     ):
         done = git.ask(command)
         if done.code:
-            raise GitFailed(f"cannot create a repository in {directory}: {_last_line(done.said)}")
+            raise GitFailed(f"cannot create a repository in {directory}: {_reason(done.said)}")
 
 
 def _configuration(secret: str) -> dict[str, str]:
@@ -125,8 +125,11 @@ def _configuration(secret: str) -> dict[str, str]:
     return found
 
 
-def _last_line(said: str) -> str:
-    return next((line for line in reversed(said.splitlines()) if line.strip()), "git gave no reason")[:300]
+def _reason(said: str) -> str:
+    """Returns the first error that git names; what follows is advice."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    named = (line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: "))
+    return next(named, lines[-1] if lines else "git gave no reason")[:300]
 
 
 def _without(text: str, secret: str) -> str:

@@ -240,9 +240,16 @@ class Launcher:
             done = await self._store.page(
                 agent.project_id, status=AGENT_STATUS_COMPLETED, issue=agent.issue_id, limit=_LOOKED_AT
             )
-            for branch in [stored.agent.branch for stored in done if stored.agent.branch]:
-                if await asyncio.to_thread(self.worktrees.has_branch, agent.project_id, branch):
-                    return branch
+            for former in [stored.agent for stored in done if stored.agent.branch]:
+                if await asyncio.to_thread(self.worktrees.has_branch, agent.project_id, former.branch):
+                    return former.branch
+                if former.worktree and not self.worktrees.owns(former):
+                    # With a worktree, its work is not merged.
+                    at = former.runner_id or former.sidecar_id
+                    raise spawn_failed(
+                        f"the work of {former.agent_id} on issue {former.issue_id} is at {at}, and not here; start "
+                        f"there, or bring branch {former.branch} into the repository"
+                    )
         return "HEAD"
 
     @staticmethod

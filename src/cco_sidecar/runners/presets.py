@@ -208,9 +208,9 @@ class Runners:
                 entry = _inherited(entry, own)
         return self._completed(_runner(f"agents.runners.{agent.type}", entry))
 
-    def once(self, command: Sequence[str]) -> Runner:
-        """What the operator wrote after ``--``, as it is."""
-        return self._completed(Runner(command=tuple(command), isolation=ISOLATION_NONE))
+    def once(self, command: Sequence[str], agent: AgentType) -> Runner:
+        """What the operator wrote after ``--``, as it is, on a machine for that type of agent."""
+        return self._completed(Runner(command=tuple(command), isolation=ISOLATION_NONE, tags=self.of(agent).tags))
 
     def _completed(self, runner: Runner) -> Runner:
         return replace(

@@ -146,9 +146,9 @@ class RemoteRun(Run):
         report = self._report()
         if report is None:
             lost = self._place.is_lost()
-            self.unknown_for = (
-                "its runner was lost" if lost else "its runner was stopped, or does not know how it ended"
-            )
+            self.unknown_for = "its runner was lost" if lost else "its runner does not know how it ended"
+        elif not report.known and report.stopped:
+            self.unknown_for = "its runner was stopped"
         return report or UNKNOWN
 
     def keep_token(self, token: str) -> None:

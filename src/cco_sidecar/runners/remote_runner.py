@@ -8,15 +8,12 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from cco_sidecar.core import ids
 from cco_sidecar.core.errors import SidecarError, spawn_failed, unavailable
 from cco_sidecar.runners.remote import RemoteRun
 from orchestra.v1 import runner_service_pb2 as pb
-
-if TYPE_CHECKING:
-    from cco_sidecar.runners.hub import Hub
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +38,26 @@ class _Asked:
         return not self.answer.done()
 
 
+class Runners(Protocol):
+    """What all runners have in common. ``given_up``: their processes whose agents were given up; ``lost_after``: the
+    seconds after which one that is silent is lost."""
+
+    given_up: set[str]
+    lost_after: float
+
+    def now(self) -> float:
+        """The uptime, in seconds."""
+        ...
+
+    def changed(self) -> None:
+        """Agents may be started that could not before."""
+        ...
+
+
 class RemoteRunner:
     """A runner as it is known here, connected or not. Implements Place."""
 
-    def __init__(self, runner_id: str, hub: Hub) -> None:
+    def __init__(self, runner_id: str, hub: Runners) -> None:
         self.runner_id = runner_id
         self._hub = hub
         self._loop, self._now = asyncio.get_running_loop(), hub.now

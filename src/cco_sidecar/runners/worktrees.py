@@ -110,7 +110,7 @@ class Worktrees:
 
     async def changed_files(self, agent: Agent) -> dict[str, list[str]]:
         """Returns what the agent changed, by the letter of ``git diff``. Raises SidecarError."""
-        if not self._owns(agent):
+        if not self.owns(agent):
             return {}
         arguments = (self._root(agent.project_id), Path(agent.worktree), agent.branch, self._scratch)
         return await asyncio.to_thread(worktree.changed_files, *arguments)
@@ -118,7 +118,7 @@ class Worktrees:
     async def diff(self, agent: Agent, most: int) -> tuple[bytes, list[str]]:
         """Returns up to ``most`` bytes of the diff of the agent's worktree, and the files that git does not know; empty
         without a worktree. Raises SidecarError."""
-        if not self._owns(agent):
+        if not self.owns(agent):
             return b"", []
         root = self._root(agent.project_id)
         foreign = self._projects.foreign_to(root)
@@ -128,7 +128,7 @@ class Worktrees:
     async def tidy(self, agent: Agent, merged: str = "") -> bool:
         """Removes the worktree if its work is merged, and returns whether it did. The caller holds the lock, or the
         agent has just ended. ``merged``: a commit that is merged elsewhere."""
-        if not self._owns(agent):
+        if not self.owns(agent):
             return False
         arguments = (self._root(agent.project_id), Path(agent.worktree), agent.branch, self._scratch)
         try:
@@ -142,13 +142,13 @@ class Worktrees:
     async def discard(self, agent: Agent) -> None:
         """Removes the worktree, merged or not. Raises SidecarError: AGT_006 if there is none, AGT_007 if it cannot be
         removed."""
-        if not self._owns(agent):
+        if not self.owns(agent):
             raise not_found("AGT_006", f"agent '{agent.agent_id}' has no worktree, or its work is merged")
         arguments = (self._root(agent.project_id), Path(agent.worktree), agent.branch, self._scratch)
         if not await asyncio.to_thread(worktree.remove, *arguments):
             raise conflict("AGT_007", f"could not remove the worktree {agent.worktree}; remove it manually")
         agent.worktree = ""
 
-    def _owns(self, agent: Agent) -> bool:
+    def owns(self, agent: Agent) -> bool:
         """Whether the worktree is in this storage. A restored record may name a worktree of the original one."""
         return bool(agent.worktree) and Path(agent.worktree).is_relative_to(self._directory)

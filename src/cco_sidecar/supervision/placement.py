@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from cco_sidecar.runners.hub import Hub
 from cco_sidecar.runners.remote_runner import RemoteRunner
 from cco_sidecar.supervision.active import ActiveAgent
+from orchestra.v1.agent_service_pb2 import Agent
 
 HERE = ""
 
@@ -51,14 +52,43 @@ class Placement:
         return remote is not None and remote.can_start
 
     def _suits(self, remote: RemoteRunner, active: ActiveAgent) -> bool:
-        offer, agent = remote.offer, active.record
-        return (
-            remote.can_start
-            # The ID of another runner is no tag.
-            and wanted(active) <= (remote.tags - self._hub.runners.keys()) | {remote.runner_id}
-            and (not offer.agent_types or agent.agent_type in offer.agent_types)
-            and (not offer.project_ids or agent.project_id in offer.project_ids)
-        )
+        return remote.can_start and self._has_tags(remote, active) and _takes(remote, active.record)
+
+    def _has_tags(self, remote: RemoteRunner, active: ActiveAgent) -> bool:
+        # The ID of another runner is no tag.
+        return wanted(active) <= (remote.tags - self._hub.runners.keys()) | {remote.runner_id}
+
+    def waits_for(self, active: ActiveAgent) -> str:
+        """Says why a queued agent has not been started."""
+        tags, agent = sorted(wanted(active)), active.record
+        if agent.worktree and agent.runner_id and not self._hub.is_gone(agent.runner_id):
+            return f"waiting for runner {agent.runner_id}, which has its worktree"
+        if not tags:
+            return "waiting for a free slot"
+        there = [each for _, each in sorted(self._hub.runners.items()) if each.usable]
+        tagged = [each for each in there if self._has_tags(each, active)]
+        suited = [each.runner_id for each in tagged if _takes(each, agent)]
+        if not there:
+            why = "none is connected"
+        elif not tagged:
+            why = f"none of the connected ones has them: {', '.join(map(_shown, there))}"
+        elif not suited:
+            of = f"agents of type {agent.agent_type} and project {agent.project_id}"
+            why = f"{', '.join(each.runner_id for each in tagged)} does not take {of}"
+        else:
+            why = f"all slots of {', '.join(suited)} are taken"
+        return f"waiting for a runner with {', '.join(tags)}: {why}"
+
+
+def _takes(remote: RemoteRunner, agent: Agent) -> bool:
+    """Whether a runner runs agents of that type and project."""
+    offer = remote.offer
+    right_type = not offer.agent_types or agent.agent_type in offer.agent_types
+    return right_type and (not offer.project_ids or agent.project_id in offer.project_ids)
+
+
+def _shown(remote: RemoteRunner) -> str:
+    return f"{remote.runner_id} ({', '.join(sorted(remote.tags)) or 'no tags'})"
 
 
 def wanted(active: ActiveAgent) -> set[str]:

@@ -126,7 +126,6 @@ class Spawner:
         self._types.patterns_of(request.context_requirements)
         names = list(dict.fromkeys((*runner.credentials, *request.credentials)))
         await self._launcher.check(request, runner, names)
-        tags = sorted({*request.runner_tags, *runner.tags})
         # A spawn that sets the worktree's base implies a worktree.
         isolation = ISOLATION_WORKTREE if request.base else request.isolation or runner.isolation
         agent = Agent(
@@ -136,7 +135,7 @@ class Spawner:
             project_id=project,
             task=request.task,
             status=AGENT_STATUS_PENDING,
-            reason=f"waiting for a runner with {', '.join(tags)}" if tags else "waiting for a free slot",
+            reason="waiting for a free slot",
             priority=request.priority or PRIORITY_NORMAL,
             created_at=self._clock.timestamp(),
             status_since=self._clock.timestamp(),

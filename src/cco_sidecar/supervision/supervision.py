@@ -64,7 +64,7 @@ class Supervision:
         """``settings`` must contain the ports in use. Raises SettingsError for invalid runners or sandbox users."""
         self._bus, outbox = events.bus, events.outbox
         self._catalogue, self.types = catalogue, catalogue.types
-        self.cluster = cluster
+        self.cluster, self.projects = cluster, projects
         types, agents = self.types, stores.agents
         self.leases = Leases(tokens, types, clock, cluster)
         self.hub = Hub(settings.cluster_lost_after, lambda: cluster.silent_seconds, clock)

@@ -56,7 +56,7 @@ class Supervisor:
         self._records = records
         self._attempts = attempts
         self._runners, self.sidecar_id = runners, sidecar_id
-        self._types, self._clock, self._placement = types, clock, placement
+        self._types, self._clock, self.placement = types, clock, placement
         self.active: dict[str, ActiveAgent] = {}
         self._queue = StartQueue()
         # Ids of the agents that have a slot.
@@ -77,7 +77,7 @@ class Supervisor:
         """Starts the queued agents that there is a free slot for."""
         while self._queue and self._open and not self._closing:
             here = sum(not self.active[each].record.runner_id for each in self._running if each in self.active)
-            found = self._placement.next((self.active[each] for each in self._queue.in_order()), here)
+            found = self.placement.next((self.active[each] for each in self._queue.in_order()), here)
             if found is None:
                 return
             active, place = found
@@ -269,11 +269,6 @@ class Supervisor:
         """The number of agents that wait for a slot."""
         return len(self._queue)
 
-    @property
-    def max_concurrent(self) -> int:
-        """The agents that may run on this machine; 0 means no limit."""
-        return self._placement.max_concurrent
-
     def running_types(self) -> list[str]:
         """Returns the type of each agent that has a slot."""
         return [self.active[each].record.agent_type for each in self._running if each in self.active]
@@ -281,7 +276,7 @@ class Supervisor:
     def runner_of(self, request: SpawnAgentRequest) -> Runner:
         """Returns the runner for a spawn. Raises SidecarError (AGT_002) for a type that is not configured."""
         known = self._types.require(request.agent_type)
-        return self._runners.once(request.command) if request.command else self._runners.of(known)
+        return self._runners.once(request.command, known) if request.command else self._runners.of(known)
 
     # -- state machine -------------------------------------------------------------------------------------
 

@@ -693,8 +693,10 @@ type RunnerWelcome struct {
 	JwtToken string `protobuf:"bytes,3,opt,name=jwt_token,json=jwtToken,proto3" json:"jwt_token,omitempty"`
 	// Seconds without a report after which the runner is lost, and its agents are given up.
 	LostAfterSeconds uint32 `protobuf:"varint,4,opt,name=lost_after_seconds,json=lostAfterSeconds,proto3" json:"lost_after_seconds,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What of its offer the sidecar does not know, such as a type or a project.
+	Warnings      []string `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunnerWelcome) Reset() {
@@ -753,6 +755,13 @@ func (x *RunnerWelcome) GetLostAfterSeconds() uint32 {
 		return x.LostAfterSeconds
 	}
 	return 0
+}
+
+func (x *RunnerWelcome) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // Starts an attempt of an agent.
@@ -1944,14 +1953,15 @@ const file_orchestra_v1_runner_service_proto_rawDesc = "" +
 	"\x05renew\x18\a \x01(\v2\x16.orchestra.v1.RenewRunH\x00R\x05renew\x121\n" +
 	"\x06forget\x18\b \x01(\v2\x17.orchestra.v1.ForgetRunH\x00R\x06forget\x127\n" +
 	"\bworktree\x18\t \x01(\v2\x19.orchestra.v1.AskWorktreeH\x00R\bworktreeB\a\n" +
-	"\x05order\"\x9a\x01\n" +
+	"\x05order\"\xb6\x01\n" +
 	"\rRunnerWelcome\x12\x1d\n" +
 	"\n" +
 	"sidecar_id\x18\x01 \x01(\tR\tsidecarId\x12\x1f\n" +
 	"\vsidecar_ids\x18\x02 \x03(\tR\n" +
 	"sidecarIds\x12\x1b\n" +
 	"\tjwt_token\x18\x03 \x01(\tR\bjwtToken\x12,\n" +
-	"\x12lost_after_seconds\x18\x04 \x01(\rR\x10lostAfterSeconds\"\x97\x04\n" +
+	"\x12lost_after_seconds\x18\x04 \x01(\rR\x10lostAfterSeconds\x12\x1a\n" +
+	"\bwarnings\x18\x05 \x03(\tR\bwarnings\"\x97\x04\n" +
 	"\tLaunchRun\x12)\n" +
 	"\x05agent\x18\x01 \x01(\v2\x13.orchestra.v1.AgentR\x05agent\x129\n" +
 	"\arequest\x18\x02 \x01(\v2\x1f.orchestra.v1.SpawnAgentRequestR\arequest\x126\n" +

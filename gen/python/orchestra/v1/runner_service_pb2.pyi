@@ -116,16 +116,18 @@ class AttendRunnerResponse(_message.Message):
     def __init__(self, order_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., attempt: _Optional[int] = ..., welcome: _Optional[_Union[RunnerWelcome, _Mapping]] = ..., launch: _Optional[_Union[LaunchRun, _Mapping]] = ..., stop: _Optional[_Union[StopRun, _Mapping]] = ..., renew: _Optional[_Union[RenewRun, _Mapping]] = ..., forget: _Optional[_Union[ForgetRun, _Mapping]] = ..., worktree: _Optional[_Union[AskWorktree, _Mapping]] = ...) -> None: ...
 
 class RunnerWelcome(_message.Message):
-    __slots__ = ("sidecar_id", "sidecar_ids", "jwt_token", "lost_after_seconds")
+    __slots__ = ("sidecar_id", "sidecar_ids", "jwt_token", "lost_after_seconds", "warnings")
     SIDECAR_ID_FIELD_NUMBER: _ClassVar[int]
     SIDECAR_IDS_FIELD_NUMBER: _ClassVar[int]
     JWT_TOKEN_FIELD_NUMBER: _ClassVar[int]
     LOST_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     sidecar_id: str
     sidecar_ids: _containers.RepeatedScalarFieldContainer[str]
     jwt_token: str
     lost_after_seconds: int
-    def __init__(self, sidecar_id: _Optional[str] = ..., sidecar_ids: _Optional[_Iterable[str]] = ..., jwt_token: _Optional[str] = ..., lost_after_seconds: _Optional[int] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, sidecar_id: _Optional[str] = ..., sidecar_ids: _Optional[_Iterable[str]] = ..., jwt_token: _Optional[str] = ..., lost_after_seconds: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LaunchRun(_message.Message):
     __slots__ = ("agent", "request", "agent_type", "blueprint", "preset", "jwt_token", "context_json", "context_markdown", "secrets", "resuming", "base")

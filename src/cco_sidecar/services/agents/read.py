@@ -49,6 +49,8 @@ class AgentReader:
             agent = Agent()
             agent.CopyFrom(active.record)
             agent.queue_position = self._supervisor.position(agent.agent_id)
+            if agent.queue_position:
+                agent.reason = self._supervisor.placement.waits_for(active)
         if not may_read_logs(principal, agent):
             del agent.last_output[:]
         return stored._replace(agent=agent)

@@ -82,7 +82,7 @@ class AgentServicer:
             next_cursor=page.next_cursor,
             running=self._supervisor.running,
             queued=self._supervisor.queued,
-            max_concurrent=self._supervisor.max_concurrent,
+            max_concurrent=self._supervisor.placement.max_concurrent,
         )
 
     async def StopAgent(self, request: pb.StopAgentRequest, principal: Principal) -> pb.StopAgentResponse:

@@ -19,7 +19,7 @@ class RunnerServicer:
     """Implements orchestra.v1.RunnerService. Errors are raised as SidecarError."""
 
     def __init__(self, supervision: Supervision, tokens: Tokens) -> None:
-        self._hub = supervision.hub
+        self._hub, self._types, self._projects = supervision.hub, supervision.types, supervision.projects
         self._worktrees = supervision.launcher.worktrees
         self._cluster = supervision.cluster
         self._tokens = tokens
@@ -49,6 +49,7 @@ class RunnerServicer:
             sidecar_ids=self._sidecars(),
             jwt_token=self._tokens.mint_runner(request.runner_id, principal.tags, since=principal.since).token,
             lost_after_seconds=int(self._hub.lost_after),
+            warnings=self._unknown(request.runner),
         )
         if not request.sidecar_id:
             # It only asks who is there.
@@ -56,6 +57,14 @@ class RunnerServicer:
             return
         async for order in self._hub.attend(request).orders(pb.AttendRunnerResponse(welcome=welcome)):
             yield order
+
+    def _unknown(self, offer: pb.Runner) -> list[str]:
+        """Says what of an offer no agent can have."""
+        types = [each for each in offer.agent_types if each not in self._types]
+        projects = [each for each in offer.project_ids if not self._projects.knows(each)]
+        return [f"the sidecar has no agent type '{each}'" for each in types] + [
+            f"the sidecar has no project '{each}'" for each in projects
+        ]
 
     async def ReportRunner(self, request: pb.ReportRunnerRequest, principal: Principal) -> pb.ReportRunnerResponse:
         _require_own(request.runner_id, principal)

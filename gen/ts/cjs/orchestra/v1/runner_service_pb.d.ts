@@ -362,6 +362,13 @@ export declare type RunnerWelcome = Message<"orchestra.v1.RunnerWelcome"> & {
    * @generated from field: uint32 lost_after_seconds = 4;
    */
   lostAfterSeconds: number;
+
+  /**
+   * What of its offer the sidecar does not know, such as a type or a project.
+   *
+   * @generated from field: repeated string warnings = 5;
+   */
+  warnings: string[];
 };
 
 /**
