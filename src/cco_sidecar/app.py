@@ -185,7 +185,6 @@ class Sidecar:
         await asyncio.gather(self._http.stop(), self._grpc.stop())
         await asyncio.gather(self._recorder.close(), self._approvals.close())
         await self._events.close()
-        # Others take over at once what surely does not run any more.
         await self._base.cluster.leave(gone=ended and not keep_agents)
         await self.close()
         log.info("stopped")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jwt
 
+from cco_sidecar.auth.claims import issued_at, reason_of
 from cco_sidecar.auth.keys import SigningKey
 from cco_sidecar.core import security_log
 from cco_sidecar.core.agent_types import PERMISSIONS, AgentType, AgentTypes
@@ -90,11 +91,8 @@ class Tokens:
         since: float = 0.0,
         ttl: int = TTL_SECONDS,
     ) -> Minted:
-        """Mints a token for an agent.
-
-        ``ttl`` is in seconds. ``session`` is the run that the token ends with; empty for none. ``since``: that of the
-        token that it renews.
-        """
+        """``session``: the run that the token ends with; empty for none. ``since``: that of the token that it renews.
+        ``ttl`` is in seconds."""
         claims: dict[str, Any] = {
             "sub": agent_id,
             "agent_type": agent.type,
@@ -210,9 +208,9 @@ class Tokens:
                 options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
             principal = self._principal(claims)
-            issued = _issued(claims)
+            issued = issued_at(claims)
         except (jwt.InvalidTokenError, TypeError, ValueError) as problem:
-            raise invalid_token(f"invalid token: {_reason(problem)}") from problem
+            raise invalid_token(f"invalid token: {reason_of(problem)}") from problem
         return principal, issued
 
     def _principal(self, claims: dict[str, Any]) -> Principal:
@@ -228,7 +226,7 @@ class Tokens:
             permissions=frozenset(map(str, claims["permissions"])),
             jti=str(claims["jti"]),
             session=str(claims.get("sid", "")),
-            since=min(_issued(claims), float(claims.get("orig_iat", math.inf))),
+            since=min(issued_at(claims), float(claims.get("orig_iat", math.inf))),
             expires_at=float(claims["exp"]),
             operator=operator,
             signed_in_at=float(claims.get("auth_time", 0)),
@@ -391,20 +389,3 @@ class Tokens:
                     del self._guards[limit]
         except TimeoutError:
             raise invalid_token("the token has been revoked") from None
-
-
-def _issued(claims: dict[str, Any]) -> float:
-    return max(float(claims["iat"]), float(claims.get("nbf", 0)))
-
-
-def _reason(problem: Exception) -> str:
-    """Describes the problem without quoting any part of the token."""
-    if isinstance(problem, jwt.MissingRequiredClaimError):
-        return f"missing claim '{problem.claim}'"
-    if isinstance(problem, jwt.InvalidSignatureError):
-        return "the signature does not match this sidecar's key"
-    if isinstance(problem, jwt.InvalidAlgorithmError):
-        return "unexpected signing algorithm"
-    if isinstance(problem, jwt.InvalidAudienceError | jwt.InvalidIssuerError):
-        return "it was issued for another service"
-    return "it cannot be decoded"
