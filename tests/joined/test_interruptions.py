@@ -39,8 +39,9 @@ class Place:
         self.sidecar = SidecarProcess(storage, self._root, *self._ports, config=self._config)
         return self.sidecar
 
-    def join(self, name: str, *options: str, again: bool = False) -> RunnerProcess:
-        wanted = ("--project", str(self._root), "--capacity", "10", *options)
+    def join(self, name: str, *options: str, again: bool = False, project: Path | None = None) -> RunnerProcess:
+        """``project``: the runner's repository; that of the sidecar unless given."""
+        wanted = ("--project", str(project or self._root), "--capacity", "10", *options)
         self.runners.append(RunnerProcess.of(self.directory / name, self.sidecar, name, *wanted, again=again))
         return self.runners[-1]
 
@@ -143,7 +144,9 @@ def test_a_runner_that_is_stopped_ends_its_agents_which_go_on_elsewhere(place: P
 
 
 def test_a_runner_that_is_stopped_hands_over_the_commits_of_its_agents(place: Place, tmp_path: Path) -> None:
-    runner, done = place.join("far"), tmp_path / "done"
+    clone, done = tmp_path / "clone", tmp_path / "done"
+    git(tmp_path, "clone", "--quiet", str(place.sidecar.root), str(clone))
+    runner = place.join("far", project=clone)
     who = "GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b"
     work = f"echo work > work.txt; git add .; {who} git commit --quiet --message work; touch {done}; sleep 600"
     agent_id = spawn(place.sidecar, ["sh", "-c", work], "far", isolation="worktree")
@@ -152,6 +155,25 @@ def test_a_runner_that_is_stopped_hands_over_the_commits_of_its_agents(place: Pl
     found = ended(place.sidecar, agent_id)
     assert (found["status"], found["reason"]) == ("failed", "its runner was stopped")
     assert git(place.sidecar.root, "show", f"agent/{agent_id}:work.txt") == "work\n"
+
+
+@pytest.mark.long
+def test_a_runner_that_was_lost_brings_the_commits_when_it_is_back(place: Place, tmp_path: Path) -> None:
+    clone, done = tmp_path / "clone", tmp_path / "done"
+    git(tmp_path, "clone", "--quiet", str(place.sidecar.root), str(clone))
+    runner = place.join("far", project=clone)
+    who = "GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b"
+    work = f"echo work > work.txt; git add .; {who} git commit --quiet --message work; touch {done}; sleep 600"
+    agent_id = spawn(place.sidecar, ["sh", "-c", work], "far", isolation="worktree")
+    until(done.exists, "the commit")
+    runner.end(signal.SIGKILL)
+    found = ended(place.sidecar, agent_id)
+    assert (found["status"], found["reason"]) == ("failed", "its runner was lost")
+    branch = f"agent/{agent_id}"
+    assert git(place.sidecar.root, "branch", "--list", branch) == ""
+    place.join("far", again=True, project=clone)
+    until(lambda: git(place.sidecar.root, "branch", "--list", branch), "its branch", 150)
+    assert git(place.sidecar.root, "show", f"{branch}:work.txt") == "work\n"
 
 
 def test_a_sidecar_that_is_killed_finds_the_agents_of_its_runners(place: Place, tmp_path: Path) -> None:
