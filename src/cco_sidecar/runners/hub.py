@@ -105,12 +105,16 @@ class Hub:
 
     async def report(self, request: pb.ReportRunnerRequest) -> pb.ReportRunnerResponse:
         """Stores what happened at a runner. Raises SidecarError: RUN_002, RUN_003 if it is not connected."""
+        turn = self.runner(request.runner_id).reporting
+        await turn.acquire()
         # To its end: what a thread writes for a call that was cancelled must not meet what the next report brings.
-        return await self._storing.finish(self._report_in_turn(request))
+        return await self._storing.finish(self._report_in_turn(request, turn))
 
-    async def _report_in_turn(self, request: pb.ReportRunnerRequest) -> pb.ReportRunnerResponse:
-        async with self.runner(request.runner_id).reporting:
+    async def _report_in_turn(self, request: pb.ReportRunnerRequest, turn: asyncio.Lock) -> pb.ReportRunnerResponse:
+        try:
             return await self._report(request)
+        finally:
+            turn.release()
 
     async def _report(self, request: pb.ReportRunnerRequest) -> pb.ReportRunnerResponse:
         remote = self.runner(request.runner_id)
