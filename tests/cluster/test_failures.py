@@ -181,6 +181,21 @@ def test_who_signs_with_another_key_is_refused(team: Team) -> None:
         team.start("two", secret="another-secret-of-more-than-32-characters")
 
 
+def test_two_at_one_address_are_refused(team: Team) -> None:
+    one = team.start("one")
+    with pytest.raises(RuntimeError, match=f"cluster.address: sidecar {id_of(one)} on .* has the address"):
+        team.start("two", cluster={"address": cluster_of(one)["members"][0]["address"]})
+
+
+def test_one_that_replaces_another_at_its_address_waits_until_that_is_gone(team: Team) -> None:
+    """Such as a container without a storage of its own, which is started again."""
+    address = {"address": "sidecar.example:3002"}
+    former = team.start("one", cluster=address)
+    identity = id_of(former)
+    former.kill()
+    assert id_of(team.start("two", cluster=address)) != identity
+
+
 def test_a_copy_of_a_storage_directory_is_refused(team: Team, tmp_path: Path) -> None:
     first = team.start("one")
     (tmp_path / "copy").mkdir()

@@ -145,29 +145,38 @@ class Membership:
         silent: float | None = None
         while True:
             seen = await self._store.members()
-            self._check_others(seen)
+            self._check_keys(seen)
             former = next((each for each in seen if each.member.sidecar_id == self.sidecar_id), None)
             # We have the lock of its storage directory, so an earlier process on this machine has ended.
             here = former is not None and former.member.boot_id == self._member.boot_id
-            if former is not None and former.member.alive and not here:
-                if silent is not None and former.member.silent_seconds < silent:
-                    raise SettingsError(
-                        f"another sidecar runs with the ID {self.sidecar_id} on {former.member.host}: the storage "
-                        "directory is a copy of its own; fix: stop that one, or delete the file sidecar-id here"
-                    )
-                silent = former.member.silent_seconds
+            others = (each.member for each in seen if not (here and each is former))
+            rival = next((each for each in others if each.alive and self._is_rival(each)), None)
+            if rival is not None:
+                # It may be gone already.
+                if silent is not None and rival.silent_seconds < silent:
+                    raise self._refusal(rival)
+                silent = rival.silent_seconds
                 await asyncio.sleep(_LOOK_SECONDS)
             elif await self._store.join(self._member, self._incarnation, former.incarnation if former else ""):
                 return
 
-    def _check_others(self, seen: Sequence[SeenMember]) -> None:
+    def _is_rival(self, other: ClusterMember) -> bool:
+        return other.sidecar_id == self.sidecar_id or other.address == self._member.address
+
+    def _refusal(self, rival: ClusterMember) -> SettingsError:
+        if rival.sidecar_id == self.sidecar_id:
+            return SettingsError(
+                f"another sidecar runs with the ID {self.sidecar_id} on {rival.host}: the storage directory is a copy "
+                "of its own; fix: stop that one, or delete the file sidecar-id here"
+            )
+        return SettingsError(
+            f"cluster.address: sidecar {rival.sidecar_id} on {rival.host} has the address {rival.address}, too; give "
+            "each sidecar its own"
+        )
+
+    def _check_keys(self, seen: Sequence[SeenMember]) -> None:
         """Raises SettingsError."""
         for other in (each.member for each in seen if each.member.alive):
-            if other.address == self._member.address and other.sidecar_id != self.sidecar_id:
-                raise SettingsError(
-                    f"cluster.address: sidecar {other.sidecar_id} on {other.host} has the address {other.address}, "
-                    "too; give each sidecar its own"
-                )
             known = other.key_fingerprint
             if known and known != self._member.key_fingerprint and other.sidecar_id != self.sidecar_id:
                 raise SettingsError(
