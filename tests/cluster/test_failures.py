@@ -166,7 +166,7 @@ def test_the_doctor_says_who_is_missing(team: Team) -> None:
         found = json.loads(done.stdout)
         return {each["level"]: each["text"] for each in found if each["name"] == "cluster"}
 
-    assert examined() == {"ok": f"2 of 2 sidecars are there, {id_of(first)} leads"}
+    assert examined() == {"ok": f"2 of 2 sidecars are up, {id_of(first)} leads"}
     first.kill()
     until(lambda: not cluster_of(second)["members"][0]["alive"] or not cluster_of(second)["members"][1]["alive"], "it")
     found = examined()
