@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from cco_sidecar.core.errors import unavailable
-from cco_sidecar.joined.attempts import SidecarAttempts
+from cco_sidecar.joined.attempts import Attempt, SidecarAttempts
 from cco_sidecar.runners.presets import Runner
 from cco_sidecar.runners.run import Run
 from orchestra.v1 import runner_service_pb2 as pb
@@ -100,3 +100,19 @@ async def test_an_answer_is_repeated_until_it_has_arrived(bench: Bench) -> None:
     later = pb.ReportRunnerRequest()
     bench.attempts.report(later, 0)
     assert len(later.answers) == 0
+
+
+async def test_attempts_may_come_while_a_thread_looks_for_news(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def size(attempt: Attempt) -> int:
+        bench.attempts._hold(Attempt((f"another {len(bench.attempts._attempts)}", 1), attempt.run))
+        return 0
+
+    bench.attempts.take(bench.order("first"))
+    assert await bench.answers(1) == [("first", "")]
+    request = pb.ReportRunnerRequest()
+    bench.attempts.report(request, 0)
+    bench.attempts.reported(request, pb.ReportRunnerResponse())
+    bench.attempts._hold(Attempt(("b", 1), bench.run_of(Agent(agent_id="b", attempt=1))))
+    monkeypatch.setattr(Attempt, "size", property(size))
+    assert not bench.attempts.has_news
+    bench.attempts.report(pb.ReportRunnerRequest(), 0)

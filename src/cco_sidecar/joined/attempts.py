@@ -326,7 +326,8 @@ class SidecarAttempts:
     @property
     def has_news(self) -> bool:
         """Whether there is something that the sidecar does not know. Blocks on files."""
-        return bool(self._answers) or any(attempt.size > attempt.sent for attempt in self._attempts.values())
+        # A copy: in the meantime, attempts come and go on the event loop.
+        return bool(self._answers) or any(attempt.size > attempt.sent for attempt in list(self._attempts.values()))
 
     # -- the collection ------------------------------------------------------------------------------------
 

@@ -176,11 +176,14 @@ class Session:
             instance = self._instance
             try:
                 await self._report_once(self.attempts)
+                await self._wait(self.attempts)
             except SidecarError as problem:
                 await self._failed(problem, instance)
                 await asyncio.sleep(_REPORT_SECONDS)
-                continue
-            await self._wait(self.attempts)
+            except Exception:
+                # Whatever it is: a runner that does not report loses its agents.
+                log.exception("a report failed")
+                await asyncio.sleep(_REPORT_SECONDS)
 
     async def _wait(self, attempts: SidecarAttempts) -> None:
         """Returns when there is something to report, or it is time to."""
