@@ -404,6 +404,18 @@ async def test_what_was_never_sent_was_surely_not_started(world: World) -> None:
     assert raised.value.code == "RUN_006"
 
 
+async def test_what_was_not_answered_when_the_runner_left_was_surely_not_started(world: World) -> None:
+    remote = await world.attend()
+    await world.report()
+    asked = ask_to_start(remote)
+    await world.turn()
+    assert world.orders[-1].HasField("launch")
+    await world.report(leaving=True)
+    with pytest.raises(SidecarError) as raised:
+        await asked
+    assert raised.value.code == "RUN_006"
+
+
 async def test_attempts_that_nobody_here_knows_take_slots(world: World) -> None:
     remote = await world.attend(capacity=1)
     await world.report(running=1, runs=[at("stranger")])

@@ -179,7 +179,9 @@ class RemoteRunner:
                 asked.sent = self._post(order)
             while asked.waits:
                 if self.is_lost() or (until is not None and self._now() > until):
-                    raise lost(self.runner_id, started=asked.sent or not order.HasField("launch"))
+                    # One that has left starts nothing after its last report.
+                    started = asked.sent and not self.left
+                    raise lost(self.runner_id, started=started or not order.HasField("launch"))
                 await asyncio.wait({asked.answer}, timeout=1.0)
             answered: pb.RunnerAnswer = asked.answer.result()
         finally:
