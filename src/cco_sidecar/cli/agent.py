@@ -150,16 +150,9 @@ def spawn(
     with out.waiting("starting the agent ..."):
         answer = client.agents.spawn(agent_type, issue_id, task, **options)
 
-    def text() -> str:
-        if not answer.spawned:
-            why = client.agents.get(answer.agent_id).reason
-            return f"{answer.agent_id} is queued at position {answer.queue_position}: {why}"
-        process = f" (pid {answer.process_id})" if answer.process_id else ""
-        return f"{answer.agent_id} is {status_of(answer)}{process}"
-
     # With --wait, JSON and YAML output is a single document: the agent's final state.
     if not (wait and for_program):
-        out.message(answer, form, None if wait else output, text)
+        out.message(answer, form, None if wait else output, lambda: _spawned(client, answer))
     if wait:
         try:
             if logs:
@@ -174,6 +167,14 @@ def spawn(
         echo(f"{status_of(agent)}: {agent.reason}", err=True)
         if status_of(agent) != "completed":
             raise click.exceptions.Exit(1)
+
+
+def _spawned(client: Client, answer: SpawnAgentResponse) -> str:
+    if not answer.spawned:
+        why = client.agents.get(answer.agent_id).reason
+        return f"{answer.agent_id} is queued at position {answer.queue_position}: {why}"
+    process = f" (pid {answer.process_id})" if answer.process_id else ""
+    return f"{answer.agent_id} is {status_of(answer)}{process}"
 
 
 def _resolved_command(command: tuple[str, ...]) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def list_(client: Client, status: str | None, form: str | None, output: Path | N
 
     def text() -> str:
         most = f" of {answer.max_concurrent}" if answer.max_concurrent else ""
-        here = " at this sidecar" if len({agent.sidecar_id for agent in agents}) > 1 else ""
+        here = " at this sidecar" if len({agent.sidecar_id for agent in agents} - {""}) > 1 else ""
         head = f"{answer.running}{most} running, {answer.queued} queued{here}"
         return "\n".join([head, *map(_line, agents)])
 

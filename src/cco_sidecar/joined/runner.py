@@ -10,7 +10,6 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,7 +161,7 @@ class JoinedRunner:
     async def start(self) -> None:
         """Connects. Raises SettingsError."""
         become_subreaper()
-        for problem in await asyncio.to_thread(self._projects_that_cannot_have_worktrees):
+        for problem in await asyncio.to_thread(self._without_worktrees):
             self._warn(problem)
         rest, own = await self._listen()
         self._settings = dataclasses.replace(self._settings, host="127.0.0.1", port=rest, grpc_port=own)
@@ -177,13 +176,16 @@ class JoinedRunner:
         self._background.start(self._reap(), "orphans")
         self._mirrors.start()
 
-    def _projects_that_cannot_have_worktrees(self) -> Iterator[str]:
+    def _without_worktrees(self) -> list[str]:
+        """Says which projects cannot have worktrees. Blocks on files."""
+        found = []
         places = self._projects.directories.items()
         for root in sorted({Path(path) for name, path in places if name not in self._projects.remotes}):
             if discover(root) is None:
-                yield f"{root} is not a git repository; agents with a worktree cannot run here"
+                found.append(f"{root} is not a git repository; agents with a worktree cannot run here")
             elif not os.access(root, os.W_OK):
-                yield f"{root} is not writable; agents with a worktree cannot run here"
+                found.append(f"{root} is not writable; agents with a worktree cannot run here")
+        return found
 
     async def _listen(self) -> tuple[int, int]:
         """Listens on the ports of the last time, where agents that still run look for the sidecar. Raises

@@ -70,8 +70,8 @@ class Session:
     def __init__(
         self, server: Server, sidecar_id: str, attempts_for: Callable[[Session], SidecarAttempts], leases: Path
     ) -> None:
-        """``attempts_for``: makes those of a sidecar; ``leases``:
-        the directory of the files that say until when agents may run."""
+        """``attempts_for``: makes those of a sidecar; ``leases``: the directory of the files that say until when agents
+        may run."""
         self.sidecar_id = sidecar_id
         self._server = server
         self._attempts_for = attempts_for

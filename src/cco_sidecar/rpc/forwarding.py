@@ -28,7 +28,7 @@ from orchestra.v1 import options_pb2
 from orchestra.v1.system_service_pb2 import ClusterMember
 
 # For how long a call is made again: in less, a lost leader is followed by another.
-PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 20.0
 _WATCH_SECONDS = 1.0
 # Two signs of life.
 _RETURN_SECONDS = 2.0
@@ -55,6 +55,11 @@ class Forwarding:
     async def close(self) -> None:
         """Closes the connections."""
         await self._peers.close()
+
+    @staticmethod
+    def deadline() -> float:
+        """Until when a call that comes in now is made again, as a time of the loop."""
+        return asyncio.get_running_loop().time() + _PATIENCE_SECONDS
 
     async def target(self, call: Call, request: Message, until: float) -> ClusterMember | None:
         """Returns the other sidecar that serves a call; None if this one does. Waits ``until`` a time of the loop while

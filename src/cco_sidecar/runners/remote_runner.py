@@ -38,7 +38,7 @@ class _Asked:
         return not self.answer.done()
 
 
-class Runners(Protocol):
+class Registry(Protocol):
     """What all runners have in common. ``given_up``: their processes whose agents were given up; ``lost_after``: the
     seconds after which one that is silent is lost."""
 
@@ -57,7 +57,7 @@ class Runners(Protocol):
 class RemoteRunner:
     """A runner as it is known here, connected or not. Implements Place."""
 
-    def __init__(self, runner_id: str, hub: Runners) -> None:
+    def __init__(self, runner_id: str, hub: Registry) -> None:
         self.runner_id = runner_id
         self._hub = hub
         self._loop, self._now = asyncio.get_running_loop(), hub.now

@@ -59,7 +59,7 @@ _TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _TOKEN_BEGINS = re.compile(rb"(?:e|ey|eyJ[A-Za-z0-9_.-]{0,8192})$")
 _LINUX = sys.platform == "linux"
 # As core/clock.py has it: this file is copied, and imports nothing of ours.
-_UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _STATUS = struct.Struct("<i")
 
 
@@ -568,14 +568,14 @@ class Lease:
     def __init__(self, path: str, seconds: float) -> None:
         directory, self._name = os.path.split(path)
         self._seconds = seconds
-        self._until = time.clock_gettime(_UPTIME) + seconds
+        self._until = time.clock_gettime(_BOOT_CLOCK) + seconds
         try:
             self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
             self._directory = -1
 
     def is_over(self) -> bool:
-        now = time.clock_gettime(_UPTIME)
+        now = time.clock_gettime(_BOOT_CLOCK)
         try:
             descriptor = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
             with open(descriptor) as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cco_sidecar.runners.hub import Hub
 from cco_sidecar.runners.remote_runner import RemoteRunner
@@ -38,8 +38,7 @@ class Placement:
             # Its work is there, and nowhere else.
             places = {agent.runner_id: 0.0} if self._can_start(agent.runner_id, here) else {}
         else:
-            remote = [each for each in self._hub.runners.values() if self._suits(each, active)]
-            places = {each.runner_id: each.load for each in remote}
+            places = {each.runner_id: each.load for each in self._hub.runners.values() if self._suits(each, active)}
             if not wanted(active) and self._can_start(HERE, here):
                 places[HERE] = here / (self.max_concurrent or 1000)
         # In case of doubt on this machine, then in the order of IDs.
@@ -64,7 +63,7 @@ class Placement:
         if agent.worktree and agent.runner_id and not self._hub.is_gone(agent.runner_id):
             return f"waiting for runner {agent.runner_id}, which has its worktree"
         if not tags:
-            return "waiting for a free slot"
+            return waiting(tags)
         there = [each for _, each in sorted(self._hub.runners.items()) if each.usable]
         tagged = [each for each in there if self._has_tags(each, active)]
         suited = [each.runner_id for each in tagged if _takes(each, agent)]
@@ -77,7 +76,7 @@ class Placement:
             why = f"{', '.join(each.runner_id for each in tagged)} does not take {of}"
         else:
             why = f"all slots of {', '.join(suited)} are taken"
-        return f"waiting for a runner with {', '.join(tags)}: {why}"
+        return f"{waiting(tags)}: {why}"
 
 
 def _takes(remote: RemoteRunner, agent: Agent) -> bool:
@@ -89,6 +88,11 @@ def _takes(remote: RemoteRunner, agent: Agent) -> bool:
 
 def _shown(remote: RemoteRunner) -> str:
     return f"{remote.runner_id} ({', '.join(sorted(remote.tags)) or 'no tags'})"
+
+
+def waiting(tags: Sequence[str]) -> str:
+    """Returns the reason of an agent in the queue that needs a machine with these tags."""
+    return f"waiting for a runner with {', '.join(tags)}" if tags else "waiting for a free slot"
 
 
 def wanted(active: ActiveAgent) -> set[str]:

@@ -18,6 +18,7 @@ from cco_sidecar.runners.presets import COMMAND
 from cco_sidecar.storage.base import AgentStore, StoredAgent
 from cco_sidecar.supervision.active import ActiveAgent
 from cco_sidecar.supervision.budget import Budget
+from cco_sidecar.supervision.placement import waiting
 from cco_sidecar.supervision.supervisor import Supervisor
 from orchestra.v1.agent_service_pb2 import AGENT_STATUS_PENDING, ISOLATION_WORKTREE, Agent, SpawnAgentRequest
 from orchestra.v1.event_service_pb2 import PRIORITY_NORMAL
@@ -135,7 +136,7 @@ class Spawner:
             project_id=project,
             task=request.task,
             status=AGENT_STATUS_PENDING,
-            reason="waiting for a free slot",
+            reason=waiting(sorted({*request.runner_tags, *runner.tags})),
             priority=request.priority or PRIORITY_NORMAL,
             created_at=self._clock.timestamp(),
             status_since=self._clock.timestamp(),

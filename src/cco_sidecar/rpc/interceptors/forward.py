@@ -12,7 +12,7 @@ from grpc_interceptor.server import AsyncServerInterceptor
 
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.rpc.call import Call, current
-from cco_sidecar.rpc.forwarding import PATIENCE_SECONDS, Forwarding
+from cco_sidecar.rpc.forwarding import Forwarding
 from cco_sidecar.rpc.interceptors.base import Method
 from orchestra.v1 import options_pb2
 
@@ -35,7 +35,7 @@ class Forward(AsyncServerInterceptor):
         return await self._unary(call, method, request_or_iterator, context)
 
     async def _unary(self, call: Call, method: Method, request: Message, context: Any) -> Any:
-        until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        until = self._forwarding.deadline()
         while True:
             member = await self._forwarding.target(call, request, until)
             try:
@@ -48,7 +48,7 @@ class Forward(AsyncServerInterceptor):
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _stream(self, call: Call, method: Method, request: Message, context: Any) -> AsyncGenerator[Any, None]:
-        until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        until = self._forwarding.deadline()
         while True:
             member = await self._forwarding.target(call, request, until)
             answers = method(request, context) if member is None else self._forwarding.stream(call, request, member)
